@@ -1,0 +1,184 @@
+"""The weight bank: every shared kernel once, its owner, and what each task uses of it.
+
+A kernel belongs to the task that learned it last and first (owner 1, 2, ...) or to nobody (owner 0:
+allocated but released, free for a later task). A task's network is a function of its own record: widths,
+`used` bits, its biases, BatchNorm and head. Kernels and channels that came later are in none of its bits.
+
+On disk a task is one file that is never rewritten: its bits, the kernels it added, its private vectors.
+A kernel that was free before and that the task uses is one it owns, so the bits alone give the owners.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lsg.networks.architecture import HEAD, Architecture, Widths
+from lsg.workspace import Grids
+
+FREE = 0
+
+
+class ForgettingError(RuntimeError):
+    """A task's network is no longer the one that was learned."""
+
+
+@dataclass(frozen=True)
+class Solution:
+    """A task's finished network, before or after it enters the bank.
+
+    `weights` are kernels by layer `[outputs, inputs, area]`, the head included; `used` says which of the
+    shared ones the task uses, `[outputs, inputs]`; `private` are its own vectors by module name.
+    """
+
+    widths: dict[str, int]
+    classes: int
+    weights: Grids
+    used: dict[str, Tensor]
+    private: dict[str, Tensor]
+
+    def network(self, architecture: Architecture) -> nn.Module:
+        """The plain module that computes this solution, in evaluation mode."""
+        network = architecture.make(self.widths, self.classes).to(self.weights[HEAD].dtype)
+        with torch.no_grad():
+            for layer in (*architecture.layers, architecture.head):
+                grid = self.weights[layer.name]
+                if layer.name in self.used:
+                    grid = torch.where(self.used[layer.name].unsqueeze(2), grid, 0.0)
+                weight = network.get_submodule(layer.name).weight
+                assert isinstance(weight, Tensor)
+                weight.copy_(grid.reshape(weight.shape))
+            state = dict(network.named_parameters()) | dict(network.named_buffers())
+            for name, vector in self.private.items():
+                state[name].copy_(vector)
+        return network.eval()
+
+
+class Bank:
+    """Shared kernels `[outputs, inputs, area]` and owners `[outputs, inputs]` of each layer."""
+
+    def __init__(self, architecture: Architecture) -> None:
+        self.architecture = architecture
+        self.widths: dict[str, int] = dict.fromkeys(architecture.streams, 0)
+        self.weights: Grids = {}
+        self.owners: dict[str, Tensor] = {}
+        for layer in architecture.layers:
+            outputs, inputs, area = architecture.shape(layer, self.widths)
+            self.weights[layer.name] = torch.zeros(outputs, inputs, area)
+            self.owners[layer.name] = torch.zeros(outputs, inputs, dtype=torch.int16)
+        self._records: dict[int, Solution] = {}
+
+    @property
+    def tasks(self) -> list[int]:
+        """Numbers of the tasks in the bank, in the order in which they were learned."""
+        return list(self._records)
+
+    def add(self, task: int, solution: Solution) -> None:
+        """Take up a task: widen the bank, and store the free kernels that the task uses as its own.
+
+        Raises ForgettingError if a kernel of an earlier task moved while this one was learned.
+        """
+        self._widen(solution.widths)
+        self._check_frozen(task, solution)
+        for layer in self.architecture.layers:
+            owned = solution.used[layer.name] & (self.owners[layer.name] == FREE)
+            self.weights[layer.name][owned] = solution.weights[layer.name][owned]
+            self.owners[layer.name][owned] = task
+        head = {HEAD: solution.weights[HEAD].clone()}
+        self._records[task] = Solution(
+            dict(solution.widths), solution.classes, head, dict(solution.used), dict(solution.private)
+        )
+
+    def _check_frozen(self, task: int, solution: Solution) -> None:
+        for name, owners in self.owners.items():
+            moved = (solution.weights[name] != self.weights[name]).any(2) & (owners != FREE)
+            if moved.any():
+                earlier = sorted(set(owners[moved].tolist()))
+                raise ForgettingError(
+                    f"task {task}: {int(moved.sum())} frozen kernels of {name} moved, "
+                    f"owned by tasks {earlier}"
+                )
+
+    def _widen(self, widths: Widths) -> None:
+        for layer in self.architecture.layers:
+            outputs, inputs, area = self.architecture.shape(layer, widths)
+            weights, owners = self.weights[layer.name], self.owners[layer.name]
+            rows, columns = owners.shape
+            self.weights[layer.name] = torch.zeros(outputs, inputs, area)
+            self.weights[layer.name][:rows, :columns] = weights
+            self.owners[layer.name] = torch.zeros(outputs, inputs, dtype=torch.int16)
+            self.owners[layer.name][:rows, :columns] = owners
+        self.widths = dict(widths)
+
+    def solution(self, task: int) -> Solution:
+        """What the task computes, from its own record and the shared kernels that its bits name."""
+        record = self._records[task]
+        shared = {}
+        for layer in self.architecture.layers:
+            outputs, inputs, _ = self.architecture.shape(layer, record.widths)
+            shared[layer.name] = self.weights[layer.name][:outputs, :inputs]
+        return Solution(record.widths, record.classes, shared | record.weights, record.used, record.private)
+
+    def private(self, task: int) -> dict[str, Tensor]:
+        """The task's own vectors: biases, BatchNorm, the head's bias."""
+        return self._records[task].private
+
+    def network(self, task: int) -> nn.Module:
+        """The task's network: compact, plain, in evaluation mode."""
+        return self.solution(task).network(self.architecture)
+
+    def released_share(self) -> float:
+        """Share of the allocated shared weights that nobody owns."""
+        free = sum(
+            int((owner == FREE).sum()) * self.weights[name].shape[2] for name, owner in self.owners.items()
+        )
+        return free / max(1, self.architecture.weights(self.widths))
+
+    def tensors(self, task: int) -> dict[str, Tensor]:
+        """What the task's file holds: see the module's docstring."""
+        record = self._records[task]
+        sizes = torch.tensor([record.widths[stream] for stream in self.architecture.streams])
+        stored = {"widths": sizes, f"{HEAD}.weight": record.weights[HEAD]} | record.private
+        for layer in self.architecture.layers:
+            outputs, inputs, _ = self.architecture.shape(layer, record.widths)
+            owned = self.owners[layer.name][:outputs, :inputs] == task
+            stored[f"{layer.name}.used"] = packed(record.used[layer.name])
+            stored[f"{layer.name}.owned"] = self.weights[layer.name][:outputs, :inputs][owned]
+        return stored
+
+    def add_tensors(self, task: int, stored: Mapping[str, Tensor]) -> None:
+        """Take up a task from its file, after all tasks before it. Raises ValueError if they do not fit."""
+        widths = dict(zip(self.architecture.streams, stored["widths"].tolist(), strict=True))
+        weights, used = {HEAD: stored[f"{HEAD}.weight"]}, {}
+        self._widen(widths)
+        for layer in self.architecture.layers:
+            shape = self.architecture.shape(layer, widths)
+            bits = unpacked(stored[f"{layer.name}.used"], shape[:2])
+            owned = bits & (self.owners[layer.name] == FREE)
+            values = stored[f"{layer.name}.owned"]
+            if len(values) != int(owned.sum()):
+                raise ValueError(
+                    f"task {task}, {layer.name}: {len(values)} kernels stored, bits name {int(owned.sum())}"
+                )
+            grid = self.weights[layer.name].clone()
+            grid[owned] = values
+            weights[layer.name], used[layer.name] = grid, bits
+        private = {name: stored[name] for name in self.architecture.private_streams()}
+        self.add(task, Solution(widths, len(stored[f"{HEAD}.weight"]), weights, used, private))
+
+
+def packed(bits: Tensor) -> Tensor:
+    """Booleans of any shape as bytes of eight, `[ceil(n / 8)]` uint8."""
+    return torch.from_numpy(np.packbits(bits.cpu().numpy().reshape(-1)))
+
+
+def unpacked(stored: Tensor, shape: tuple[int, int]) -> Tensor:
+    """The booleans `[outputs, inputs]` that `packed` made these bytes of."""
+    count = shape[0] * shape[1]
+    if len(stored) != (count + 7) // 8:
+        raise ValueError(f"{len(stored)} bytes of bits for {count} kernels")
+    return torch.from_numpy(np.unpackbits(stored.numpy(), count=count).astype(bool)).view(shape)

@@ -1,0 +1,165 @@
+"""The proof that nothing was forgotten: digests written once, chained, and checked against a rebuild.
+
+When a task is learned, its record takes the digest of its file, of every tensor of its network and of the
+network's answers to a fixed probe, and the digest of the record before it. After each later task all
+earlier networks are computed again from the shared weights in memory; at the end they are rebuilt from the
+files in a fresh process (`python -m lsg.certificate DIRECTORY`). A digest that differs is an error that
+names the task, the layer and what moved.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lsg import digest, seeds
+from lsg.bank import ForgettingError
+from lsg.files import DamagedFileError
+from lsg.methods import METHODS, Method
+from lsg.networks import NETWORKS
+from lsg.records import Record, RunDirectory
+
+PROBE_IMAGES = 8
+PROBE_TOLERANCE = 1e-4
+"""Largest difference of probe logits between kinds of machines; on the same kind there is none."""
+PROBE = "probe.logits"
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was verified: tasks with networks bit-equal to those learned, and how their probes compare."""
+
+    tasks: tuple[int, ...]
+    probes_bit_equal: bool
+
+
+def state_of(network: nn.Module) -> dict[str, Tensor]:
+    """All tensors that decide what a network computes, by name."""
+    return {
+        name: tensor
+        for name, tensor in network.state_dict().items()
+        if not name.endswith("num_batches_tracked")
+    }
+
+
+@torch.no_grad()
+def probe_logits(network: nn.Module, image_shape: tuple[int, int, int]) -> Tensor:
+    """The network's logits `[8, classes]` for eight images of fixed noise."""
+    images = torch.randn(PROBE_IMAGES, *image_shape, generator=seeds.generator("cpu", "probe"))
+    logits: Tensor = network.cpu().eval()(images)
+    return logits
+
+
+def fingerprint(network: nn.Module, logits: Tensor) -> dict[str, Any]:
+    """The digests that a record keeps of a network: `layers` by tensor, `network` over all, `probe`."""
+    layers = digest.of_tensors(state_of(network))
+    return {"layers": layers, "network": digest.of_json(layers), "probe": digest.of_tensor(logits)}
+
+
+def check_network(task: int, network: nn.Module, record: Mapping[str, Any]) -> None:
+    """Compare a network with the digests in its task's record. Raises ForgettingError."""
+    layers, learned = digest.of_tensors(state_of(network)), record["layers"]
+    moved = sorted(name for name in layers.keys() | learned.keys() if layers.get(name) != learned.get(name))
+    if moved:
+        raise ForgettingError(f"task {task} was changed after it was learned: {', '.join(moved)} moved")
+    if digest.of_json(layers) != record["network"]:
+        raise ForgettingError(f"task {task}: the record's digest of the network is not that of its layers")
+
+
+def check_chain(run: RunDirectory, tasks: list[int]) -> None:
+    """Check that each record holds the digest of the one before it. Raises ForgettingError."""
+    previous = None
+    for task in tasks:
+        if run.record(task)["previous"] != previous:
+            raise ForgettingError(f"task {task}: the record before it was changed after it was written")
+        previous = digest.of_file(run.record_path(task))
+
+
+def probes_bit_equal(task: int, method: Method, stored: Tensor, record: Mapping[str, Any]) -> bool:
+    """Whether probe logits have the record's bits. Raises ForgettingError beyond the tolerance."""
+    logits = probe_logits(method.network(task), method.architecture.image_shape)
+    if digest.of_tensor(stored) != record["probe"]:
+        raise ForgettingError(f"task {task}: the stored probe logits are not the record's")
+    difference = float((logits - stored).abs().max())
+    if difference > PROBE_TOLERANCE * max(1.0, float(stored.abs().max())):
+        raise ForgettingError(f"task {task}: probe logits differ by {difference:.2e}")
+    return digest.of_tensor(logits) == str(record["probe"])
+
+
+def rebuilt_method(job: Mapping[str, Any]) -> Method:
+    """An empty method as a run's job describes it."""
+    options = {name: value for name, value in job["network"].items() if name != "name"}
+    architecture = NETWORKS[job["network"]["name"]](tuple(job["image_shape"]), **options)
+    kind = METHODS[job["method"]]
+    settings = {name: tuple(v) if isinstance(v, list) else v for name, v in job["settings"].items()}
+    return kind(architecture, kind.Settings(**settings), job["protocol"], job["seed"])
+
+
+def learned_tasks(run: RunDirectory) -> list[int]:
+    """The tasks whose records are there, in the order of learning."""
+    return [task for task in run.job()["tasks"] if run.has(task)]
+
+
+def verify(directory: Path) -> Report:
+    """Rebuild every task's network from the files of a run directory and compare it with its record.
+
+    Raises:
+        ForgettingError: naming the task, the tensors and what moved.
+        DamagedFileError: for a file that cannot be read or does not have its record's digest.
+        FileNotFoundError: where the directory is no run directory.
+    """
+    run = RunDirectory(directory)
+    tasks = learned_tasks(run)
+    check_chain(run, tasks)
+    method, probes = rebuilt_method(run.job()), {}
+    for task in tasks:
+        tensors = run.tensors(task)
+        probes[task] = tensors.pop(PROBE)
+        try:
+            method.restore(task, tensors)
+        except (KeyError, ValueError, RuntimeError) as error:
+            raise DamagedFileError(run.tensors_path(task), error) from error
+    equal = []
+    for task in tasks:
+        record: Record = run.record(task)
+        check_network(task, method.network(task), record)
+        equal.append(probes_bit_equal(task, method, probes[task], record))
+    return Report(tuple(tasks), all(equal))
+
+
+def verify_in_fresh_process(directory: Path) -> None:
+    """`verify` in a new Python process, which knows nothing but the files. Raises ForgettingError."""
+    command = [sys.executable, "-m", "lsg.certificate", str(directory)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ForgettingError(done.stderr.strip().splitlines()[-1] if done.stderr else f"{command} failed")
+
+
+def main() -> int:
+    """`python -m lsg.certificate DIRECTORY`."""
+    parser = argparse.ArgumentParser(
+        description="Rebuild every task's network and compare it with its record."
+    )
+    parser.add_argument("directory", type=Path)
+    directory = parser.parse_args().directory
+    torch.set_num_threads(RunDirectory(directory).job()["threads"])
+    try:
+        report = verify(directory)
+    except (ForgettingError, DamagedFileError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    probes = "bit-equal" if report.probes_bit_equal else f"within {PROBE_TOLERANCE:g}"
+    print(f"{len(report.tasks)} tasks verified: networks bit-equal to those learned, probe logits {probes}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,30 @@
+"""What a network costs: size three ways, stored bytes. MACs are `Architecture.macs`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+FLOAT_BYTES = 4
+
+
+@dataclass(frozen=True)
+class Size:
+    """Model size over the weights of the dense 1x network (methods.md 4.3).
+
+    allocated: shared weights in the allocated channels, used or not (the paper's "Model Size").
+    used: shared weights that some task owns.
+    stored: bytes in the tasks' files (weights, mask bits, biases, BatchNorm, heads) over the bytes of the
+        dense network's weights in float32.
+    """
+
+    allocated: float
+    used: float
+    stored: float
+
+
+def stored_bytes(tensors: Mapping[str, Tensor]) -> int:
+    """Bytes of the tensors' data."""
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())

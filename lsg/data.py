@@ -1,0 +1,132 @@
+"""A task's images on the device, and batches of them: shuffled, cropped and flipped by indexing.
+
+The order of the images, the crops and the flips of an epoch are drawn on the CPU from a generator seeded
+by (seed, task, epoch), so they are the same on any device and for any number of workers. A crop is a view
+of the padded set: one gather makes a batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from lsg import digest, seeds
+from lsg.files import DamagedFileError, read_json, read_tensors
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images uint8 `[N, C, H, W]` and labels int64 `[N]`, counted from 0 within the task."""
+
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task: its splits, its classes' names, mean and deviation of its train pixels (0..1)."""
+
+    number: int
+    name: str
+    classes: tuple[str, ...]
+    train: Split
+    validation: Split
+    test: Split
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def split(self, name: str) -> Split:
+        """The split called `train`, `validation` or `test`."""
+        split: Split = getattr(self, name)
+        return split
+
+
+def load_task(folder: Path, number: int) -> Task:
+    """Read one prepared task (see pipeline.prepare) and check it against the manifest's digest.
+
+    Raises FileNotFoundError, KeyError for a task the manifest does not list, or DamagedFileError.
+    """
+    manifest = read_json(folder / "manifest.json")
+    tasks = manifest["tasks"]
+    assert isinstance(tasks, list)
+    entry = next((entry for entry in tasks if entry["task"] == number), None)
+    if entry is None:
+        raise KeyError(f"{folder / 'manifest.json'} lists no task {number}, only 1 to {len(tasks)}")
+    path = folder / f"task_{number:02d}.safetensors"
+    tensors = read_tensors(path)
+    if digest.combined(tensors) != entry["digest"]:
+        raise DamagedFileError(path, "its digest is not the manifest's")
+    splits = {name: Split(tensors[f"{name}_images"], tensors[f"{name}_labels"]) for name in SPLITS}
+    return Task(
+        number,
+        entry["name"],
+        tuple(entry["classes"]),
+        **splits,
+        mean=tuple(entry["mean"]),
+        std=tuple(entry["std"]),
+    )
+
+
+def normalised(images: Tensor, task: Task, device: torch.device | str, dtype: torch.dtype) -> Tensor:
+    """uint8 images as floats with the task's mean at 0 and its deviation at 1, on the device."""
+    shape = (1, -1, 1, 1)
+    mean = torch.tensor(task.mean, dtype=dtype, device=device).view(shape)
+    std = torch.tensor(task.std, dtype=dtype, device=device).view(shape)
+    return (images.to(device).to(dtype) / 255 - mean) / std
+
+
+class Batches:
+    """The training batches of one task.
+
+    Args:
+        task: whose train split.
+        batch_size: the last batch of an epoch may be smaller.
+        crop_padding: random crops out of the image padded with that many black pixels; 0 for none.
+        flip: mirror each image with probability 1/2.
+        seed: of the order, the crops and the flips.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        batch_size: int,
+        crop_padding: int,
+        flip: bool,
+        seed: int,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self.task, self.batch_size, self.seed = task.number, batch_size, seed
+        self.crop_padding, self.flip, self.device = crop_padding, flip, device
+        height, width = task.train.images.shape[2:]
+        padded = pad(task.train.images, (crop_padding,) * 4)
+        windows = normalised(padded, task, device, dtype).unfold(2, height, 1).unfold(3, width, 1)
+        self.windows = windows.permute(0, 2, 3, 1, 4, 5)
+        self.labels = task.train.labels.to(device)
+
+    def __len__(self) -> int:
+        return -(-len(self.labels) // self.batch_size)
+
+    def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """The epoch's batches: images `[B, C, H, W]`, labels `[B]`. Epochs count from 1."""
+        count = len(self.labels)
+        draws = seeds.generator("cpu", "batches", self.seed, self.task, epoch)
+        order = torch.randperm(count, generator=draws)
+        shifts = torch.randint(2 * self.crop_padding + 1, (2, count), generator=draws)
+        flips = torch.rand(count, generator=draws) < 0.5
+        plan = torch.stack([order, shifts[0], shifts[1], flips.long()]).to(self.device)
+        for index, down, right, flip in (part.unbind(0) for part in plan.split(self.batch_size, 1)):
+            images = self.windows[index, down, right]
+            if self.flip:
+                images = torch.where(flip.bool().view(-1, 1, 1, 1), images.flip(3), images)
+            yield images, self.labels[index]

@@ -1,0 +1,44 @@
+"""Initial weights that depend on nothing but who they are: (seed, task, layer, output channel).
+
+Each output channel of each layer has a random stream of its own, read along the input channels. A
+network of candidates in chunks and one built at full size at once therefore start from equal numbers,
+and so does a run that was killed and started again.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lsg.networks.architecture import HEAD, Architecture, Layer
+
+HEAD_DEVIATION = 0.01
+
+
+def deviation(architecture: Architecture, layer: Layer) -> float:
+    """Kaiming normal with the fan-in of the dense 1x network; N(0, 0.01) for a head (as CPG)."""
+    return HEAD_DEVIATION if layer.name == HEAD else math.sqrt(2 / architecture.fan_in(layer))
+
+
+def draw(
+    architecture: Architecture,
+    layer: Layer,
+    rows: range,
+    columns: range,
+    seed: int,
+    task: int,
+    dtype: torch.dtype = torch.float32,
+) -> Tensor:
+    """Initial kernels `[len(rows), len(columns), area]` of a layer's output and input channels."""
+    name = zlib.crc32(layer.name.encode())
+    weights = np.empty((len(rows), len(columns) * layer.area))
+    skipped = columns.start * layer.area
+    for place, row in enumerate(rows):
+        stream = np.random.Generator(np.random.Philox(np.random.SeedSequence((seed, task, name, row))))
+        weights[place] = stream.standard_normal(columns.stop * layer.area)[skipped:]
+    scaled = torch.from_numpy(weights * deviation(architecture, layer))
+    return scaled.to(dtype).view(len(rows), len(columns), layer.area)

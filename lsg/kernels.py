@@ -1,0 +1,102 @@
+"""The kernel table: one flat layout for all kernels of a network, its head included.
+
+Every masked layer is a grid of kernels `[outputs, inputs, area]`. The table puts all grids behind one
+another, layers of equal area together, so that a quantity a weight is one vector of `weights` entries, a
+quantity a kernel one of `count` entries, and the update of `lsg.update` a handful of vector operations.
+Channels have an index too: 0 is the channel that is always on (an image's, a class's), then come the
+streams one after the other. `input` and `output` name the channels that each kernel reads and writes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import groupby
+
+import torch
+from torch import Tensor
+
+from lsg.networks.architecture import CLASSES, IMAGE, Architecture, Widths
+
+ALWAYS_ON = 0
+
+
+@dataclass(frozen=True)
+class Block:
+    """Consecutive kernels of one area, and the consecutive weights that they are made of."""
+
+    area: int
+    kernels: slice
+    weights: slice
+
+
+class KernelTable:
+    """Where each kernel, weight and channel of a network of given widths stands in the flat vectors."""
+
+    def __init__(
+        self, architecture: Architecture, widths: Widths, classes: int, device: torch.device | str = "cpu"
+    ) -> None:
+        self.widths = {stream: widths[stream] for stream in architecture.streams}
+        self.layers = sorted((*architecture.layers, architecture.head), key=lambda layer: layer.area)
+        self.shapes = {layer.name: architecture.shape(layer, widths, classes) for layer in self.layers}
+        self._lay_out_kernels()
+        self._lay_out_channels()
+        sizes = {stream: span.stop - span.start for stream, span in self.channels_of.items()}
+        sizes |= {IMAGE: architecture.image_shape[0], CLASSES: classes}
+        inputs, outputs = [], []
+        for layer in self.layers:
+            row = self._channel_indices(layer.target, sizes)
+            column = self._channel_indices(layer.source, sizes)
+            inputs.append(column.repeat(len(row)))
+            outputs.append(row.repeat_interleave(len(column)))
+        self.input = torch.cat(inputs).to(device)
+        self.output = torch.cat(outputs).to(device)
+
+    def _lay_out_kernels(self) -> None:
+        self.kernels_of: dict[str, slice] = {}
+        self.weights_of: dict[str, slice] = {}
+        self.blocks: list[Block] = []
+        kernel = weight = 0
+        for area, layers in groupby(self.layers, key=lambda layer: layer.area):
+            first_kernel, first_weight = kernel, weight
+            for layer in layers:
+                count = self.shapes[layer.name][0] * self.shapes[layer.name][1]
+                self.kernels_of[layer.name] = slice(kernel, kernel + count)
+                self.weights_of[layer.name] = slice(weight, weight + count * area)
+                kernel, weight = kernel + count, weight + count * area
+            self.blocks.append(Block(area, slice(first_kernel, kernel), slice(first_weight, weight)))
+        self.count, self.weights = kernel, weight
+
+    def _lay_out_channels(self) -> None:
+        self.channels_of: dict[str, slice] = {}
+        channel = ALWAYS_ON + 1
+        for stream, width in self.widths.items():
+            self.channels_of[stream] = slice(channel, channel + width)
+            channel += width
+        self.channels = channel
+
+    def _channel_indices(self, stream: str, sizes: dict[str, int]) -> Tensor:
+        if stream in (IMAGE, CLASSES):
+            return torch.full((sizes[stream],), ALWAYS_ON)
+        span = self.channels_of[stream]
+        return torch.arange(span.start, span.stop)
+
+    def grid(self, per_weight: Tensor, layer: str) -> Tensor:
+        """The layer's part of a per-weight vector, as a view `[outputs, inputs, area]`."""
+        return per_weight[self.weights_of[layer]].view(self.shapes[layer])
+
+    def kernel_grid(self, per_kernel: Tensor, layer: str) -> Tensor:
+        """The layer's part of a per-kernel vector, as a view `[outputs, inputs]`."""
+        return per_kernel[self.kernels_of[layer]].view(self.shapes[layer][:2])
+
+    def rows(self, per_weight: Tensor) -> list[Tensor]:
+        """A per-weight vector as one view `[kernels, area]` for each block."""
+        return [per_weight[block.weights].view(-1, block.area) for block in self.blocks]
+
+    def columns(self, per_kernel: Tensor) -> list[Tensor]:
+        """A per-kernel vector as one view `[kernels, 1]` for each block, to broadcast over `rows`."""
+        return [per_kernel[block.kernels].unsqueeze(1) for block in self.blocks]
+
+    def dot(self, left: Tensor, right: Tensor) -> Tensor:
+        """For each kernel the inner product of two per-weight vectors: `[count]`."""
+        products = left * right
+        return torch.cat([row.sum(1) for row in self.rows(products)])

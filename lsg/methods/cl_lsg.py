@@ -1,0 +1,234 @@
+"""CL-LSG: continual learning via learnable sparse growth (Yang et al., NeurIPS 2022), algorithm 1.
+
+Task 1 grows a network from a seed. A later task first picks and reuses: masks over all preserved kernels
+(m^s) and training of the released ones (m^a). Where that stays below the target accuracy, it grows:
+candidate channels with gates (m^g), whose kernels have masks too (m^a). At the end of a task dropped
+channels and kernels whose mask is off are given back; what it used is frozen for good.
+
+    minimise  CE(f(w * m^s * m^a * m^g; x_t), y_t) + lambda * sum sigma(beta kappa s)        (equations 1, 2)
+
+Learned for a task: m^s, m^a, m^g, released and new kernels, biases, BatchNorm, head. Stored for it: one bit
+a kernel, the kernels it added, and its private vectors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, get_args
+
+from torch import Tensor, nn
+
+from lsg.bank import FREE, Bank, Solution
+from lsg.data import Task
+from lsg.evaluation import accuracy
+from lsg.growth import Growth, cap_widths, initial_weights, reused_weights, seed_widths, settled
+from lsg.masks import GateSchedule, Noise
+from lsg.methods.method import DECISION_SPLIT, Lesson, Method, Protocol
+from lsg.networks.architecture import HEAD, Architecture
+from lsg.optimizers import Adam
+from lsg.settings import require, require_one_of
+from lsg.training import MaskRates, Stage, Trainer, is_rising
+from lsg.update import Masking
+from lsg.workspace import Workspace
+
+REUSE, GROW = 1, 2
+
+
+@dataclass(frozen=True)
+class ClLsgSettings:
+    """Coefficients of CL-LSG (sources: the paper's A.4, KSM's code, Yuan et al.'s growth; methods.md 5-6).
+
+    seed_fraction: share of every stream's 1x channels that the seed network has.
+    cap: most weights the network may reach, over the 1x network's; widths scale by its square root.
+    chunk: candidates a chunk, as a share of each stream's 1x channels.
+    gate_init, gate_scale, gate_final_beta: s of a new candidate; kappa; the last beta.
+    penalty: lambda, on the sum of the candidates' keep probabilities.
+    noise: of kernel masks, `logit` | `eq5` | `none`.
+    mask_lr, mask_lr_drops, mask_lr_factors: Adam's rate for masks and gates, and its factor from each of
+        these shares of the epochs on.
+    """
+
+    seed_fraction: float = 0.125
+    cap: float = 1.3
+    chunk: float = 0.25
+    gate_init: float = 0.02
+    gate_scale: float = 100.0
+    gate_final_beta: float = 20.0
+    penalty: float = 1e-4
+    noise: Noise = "logit"
+    mask_lr: float = 5e-4
+    mask_lr_drops: tuple[float, ...] = (0.5, 0.7)
+    mask_lr_factors: tuple[float, ...] = (0.2, 0.0)
+
+    def __post_init__(self) -> None:
+        require(0 < self.seed_fraction <= 1, "seed_fraction", self.seed_fraction, "over 0 and at most 1")
+        require(
+            self.cap >= self.seed_fraction**2,
+            "cap",
+            self.cap,
+            "at least the seed's size, seed_fraction squared",
+        )
+        require(0 < self.chunk <= 1, "chunk", self.chunk, "over 0 and at most 1")
+        require(self.gate_scale > 0, "gate_scale", self.gate_scale, "over 0")
+        require(self.gate_final_beta >= 1, "gate_final_beta", self.gate_final_beta, "1 or more")
+        require(self.penalty >= 0, "penalty", self.penalty, "0 or more")
+        require_one_of("noise", self.noise, get_args(Noise))
+        require(self.mask_lr > 0, "mask_lr", self.mask_lr, "over 0")
+        require(
+            is_rising(self.mask_lr_drops),
+            "mask_lr_drops",
+            self.mask_lr_drops,
+            "rising shares between 0 and 1",
+        )
+        same = len(self.mask_lr_factors) == len(self.mask_lr_drops)
+        require(same, "mask_lr_factors", self.mask_lr_factors, "one factor for each of mask_lr_drops")
+
+
+class ClLsg(Method):
+    """Algorithm 1 over a weight bank."""
+
+    Settings: ClassVar[type] = ClLsgSettings
+    settings: ClLsgSettings
+
+    def __init__(
+        self, architecture: Architecture, settings: ClLsgSettings, protocol: Protocol, seed: int
+    ) -> None:
+        super().__init__(architecture, settings, protocol, seed)
+        self.bank = Bank(architecture)
+        self.caps = cap_widths(architecture, settings.cap)
+
+    def learn(self, task: Task, goal: float | None, trainer: Trainer) -> Lesson:
+        released = self.bank.released_share()
+        before = dict(self.bank.widths)
+        solution, lesson = (
+            self._grow_seed(task, trainer) if not self.bank.tasks else self._reuse(task, goal, trainer)
+        )
+        self.bank.add(task.number, solution)
+        lesson.growth = {
+            "channels_before": before,
+            "channels_after": dict(self.bank.widths),
+            "released_share_before": released,
+            "released_share": self.bank.released_share(),
+        }
+        return lesson
+
+    def _grow_seed(self, task: Task, trainer: Trainer) -> tuple[Solution, Lesson]:
+        """Task 1: candidates beside the seed's channels, in one pass (section 3.2)."""
+        lesson = Lesson("grew")
+        solution, _ = self._grow(self._seed(task, trainer), task, trainer, lesson)
+        return solution, lesson
+
+    def _reuse(self, task: Task, goal: float | None, trainer: Trainer) -> tuple[Solution, Lesson]:
+        """Stage 1 of a later task: pick and reuse; stage 2 only if that misses the goal."""
+        assert goal is not None, "CL-LSG needs a target accuracy for every task after the first"
+        lesson = Lesson("target_met")
+        workspace = trainer.run(self._stage(REUSE, trainer), self._picked(task, trainer), task)
+        reused = settled(workspace)
+        before = self._judge(reused, task, trainer, lesson, REUSE)
+        self._decide(
+            lesson, "grow", before < goal, before, goal, "below_target" if before < goal else "target_met"
+        )
+        if before >= goal:
+            return reused, lesson
+        if all(workspace.widths[stream] >= cap for stream, cap in self.caps.items()):
+            lesson.reason = "at_cap"
+            return reused, lesson
+        grown, after = self._grow(workspace, task, trainer, lesson)
+        if self.protocol == "clean" and after <= before:
+            self._decide(lesson, "keep_stage_2", False, after, before, "kept_stage_1")
+            lesson.reason = "kept_stage_1"
+            return reused, lesson
+        lesson.reason = "grew" if grown.widths != reused.widths else "grew_zero"
+        self._decide(lesson, "keep_stage_2", True, after, before, lesson.reason)
+        return grown, lesson
+
+    def _grow(
+        self, workspace: Workspace, task: Task, trainer: Trainer, lesson: Lesson
+    ) -> tuple[Solution, float]:
+        """Stage 2: candidates beside what there is; its settled network and accuracy."""
+        settings, stage = self.settings, self._stage(GROW, trainer)
+        last_epoch = round(
+            trainer.settings.epochs * (settings.mask_lr_drops[0] if settings.mask_lr_drops else 1)
+        )
+        growth = Growth(self.seed, task.number, settings.chunk, self.caps, settings.gate_init, last_epoch)
+        workspace = trainer.run(stage, growth.begin(workspace), task, growth)
+        solution = settled(workspace)
+        candidates = int(workspace.candidate.sum())
+        dropped = sum(workspace.widths.values()) - sum(solution.widths.values())
+        lesson.stage_gates[GROW] = (candidates - dropped, dropped)
+        return solution, self._judge(solution, task, trainer, lesson, GROW)
+
+    def _judge(self, solution: Solution, task: Task, trainer: Trainer, lesson: Lesson, stage: int) -> float:
+        """The solution's accuracy on the split that decides."""
+        split = task.split(DECISION_SPLIT[self.protocol])
+        lesson.stage_accuracy[stage] = accuracy(
+            solution.network(self.architecture), task, split, trainer.device
+        )
+        return lesson.stage_accuracy[stage]
+
+    def _decide(
+        self, lesson: Lesson, question: str, answer: bool, value: float, goal: float, reason: str
+    ) -> None:
+        split = DECISION_SPLIT[self.protocol]
+        lesson.decisions.append(
+            {
+                "question": question,
+                "answer": answer,
+                "value": value,
+                "goal": goal,
+                "split": split,
+                "reason": reason,
+            }
+        )
+
+    def _stage(self, number: int, trainer: Trainer) -> Stage:
+        settings = self.settings
+        gates = GateSchedule(settings.gate_scale, settings.gate_final_beta, trainer.settings.epochs)
+        rates = MaskRates(settings.mask_lr, settings.mask_lr_drops, settings.mask_lr_factors)
+        return Stage(number, Masking(settings.noise, gates, settings.penalty), rates)
+
+    def _seed(self, task: Task, trainer: Trainer) -> Workspace:
+        """The seed network: every kernel new, trainable and masked."""
+        widths = seed_widths(self.architecture, self.settings.seed_fraction)
+        return self._workspace(widths, task, trainer, Bank(self.architecture), {})
+
+    def _picked(self, task: Task, trainer: Trainer) -> Workspace:
+        """The bank's network with a mask on every kernel; only released kernels are trainable.
+
+        Biases and BatchNorm start from the previous task's (as CPG), the head is new.
+        """
+        previous = self.bank.private(self.bank.tasks[-1])
+        private = {name: vector for name, vector in previous.items() if not name.startswith(HEAD)}
+        return self._workspace(self.bank.widths, task, trainer, self.bank, private)
+
+    def _workspace(
+        self, widths: dict[str, int], task: Task, trainer: Trainer, bank: Bank, private: Mapping[str, Tensor]
+    ) -> Workspace:
+        classes = len(task.classes)
+        weights = initial_weights(self.architecture, widths, classes, self.seed, task.number)
+        if bank.tasks:
+            weights = reused_weights(bank, weights)
+        optimizers = (trainer.settings.weight_optimizer(), Adam())
+        workspace = Workspace(
+            self.architecture, widths, classes, optimizers, weights, private, trainer.device
+        )
+        workspace.masked[:] = True
+        workspace.table.kernel_grid(workspace.masked, HEAD)[:] = False
+        for layer in self.architecture.layers if bank.tasks else ():
+            free = bank.owners[layer.name] == FREE
+            workspace.table.kernel_grid(workspace.trainable, layer.name).copy_(free)
+        return workspace
+
+    def network(self, task: int) -> nn.Module:
+        return self.bank.network(task)
+
+    def tensors(self, task: int) -> dict[str, Tensor]:
+        return self.bank.tensors(task)
+
+    def restore(self, task: int, tensors: Mapping[str, Tensor]) -> None:
+        self.bank.add_tensors(task, tensors)
+
+    def weights(self) -> tuple[int, int]:
+        allocated = self.architecture.weights(self.bank.widths)
+        return allocated, allocated - round(allocated * self.bank.released_share())

@@ -1,0 +1,71 @@
+"""What a method is: it learns tasks one after the other and gives each task's network back.
+
+A new method is one file with a class of this shape and one line in `lsg.methods`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+from torch import Tensor, nn
+
+from lsg.data import Task
+from lsg.networks.architecture import Architecture
+from lsg.training import Trainer
+
+Protocol = Literal["clean", "paper"]
+DECISION_SPLIT: dict[str, str] = {"clean": "validation", "paper": "test"}
+"""Which split decides (grow? keep?) in which protocol. `paper` decides on test data, as CPG does."""
+
+
+@dataclass
+class Lesson:
+    """What learning one task came to: every decision with its number, and the tables' raw material."""
+
+    reason: str
+    decisions: list[dict[str, Any]] = field(default_factory=list)
+    stage_accuracy: dict[int, float] = field(default_factory=dict)
+    """Accuracy on the decision split after each stage."""
+    stage_gates: dict[int, tuple[int, int]] = field(default_factory=dict)
+    """Candidates kept and candidates dropped by each stage that grew."""
+    growth: dict[str, Any] = field(default_factory=dict)
+
+
+class Method(ABC):
+    """One continual learner over one architecture.
+
+    Args:
+        architecture: the family of networks.
+        settings: an instance of the method's `Settings`.
+        protocol: which split decides.
+        seed: of initial weights; training draws come from the trainer's seed.
+    """
+
+    Settings: ClassVar[type]
+
+    def __init__(self, architecture: Architecture, settings: Any, protocol: Protocol, seed: int) -> None:
+        self.architecture, self.settings = architecture, settings
+        self.protocol, self.seed = protocol, seed
+
+    @abstractmethod
+    def learn(self, task: Task, goal: float | None, trainer: Trainer) -> Lesson:
+        """Learn the next task; `goal` is the target accuracy on the decision split, if there is one."""
+
+    @abstractmethod
+    def network(self, task: int) -> nn.Module:
+        """The task's network, plain and in evaluation mode: the one door to what a task computes."""
+
+    @abstractmethod
+    def tensors(self, task: int) -> dict[str, Tensor]:
+        """What the task's file has to hold."""
+
+    @abstractmethod
+    def restore(self, task: int, tensors: Mapping[str, Tensor]) -> None:
+        """Take up a task from its file, after the tasks before it."""
+
+    @abstractmethod
+    def weights(self) -> tuple[int, int]:
+        """Shared weights allocated so far, and those of them that some task uses."""

@@ -1,0 +1,88 @@
+"""What growth has to know about a network: which layer reads and writes which stream of channels.
+
+A *stream* is a group of channels that must grow together: the output of one layer, or, with residual
+additions, of all layers that add into the same stream. A layer's weight is a grid of kernels
+``[outputs, inputs, area]``; a flattened fully connected layer is a convolution whose kernel is the
+feature map, so its area is the map's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from torch import nn
+
+IMAGE = "image"
+CLASSES = "classes"
+HEAD = "head"
+
+Widths = Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer whose kernels can be masked. `name` is the module's path in the network."""
+
+    name: str
+    source: str
+    target: str
+    area: int
+    positions: int
+    """Places of the feature map at which each kernel is applied (1 for a fully connected layer)."""
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A family of networks of one shape and any widths.
+
+    `streams` holds the channels of the dense 1x network, `norms` the stream that each BatchNorm module
+    normalises, `make(widths, classes)` a plain module; `biased` names the layers that carry a bias.
+    """
+
+    name: str
+    image_shape: tuple[int, int, int]
+    streams: Mapping[str, int]
+    layers: tuple[Layer, ...]
+    head: Layer
+    norms: Mapping[str, str]
+    biased: frozenset[str]
+    make: Callable[[Widths, int], nn.Module]
+
+    def channels(self, stream: str, widths: Widths, classes: int = 0) -> int:
+        """Channels of `stream`, the image and the classes included."""
+        if stream == IMAGE:
+            return self.image_shape[0]
+        return classes if stream == CLASSES else widths[stream]
+
+    def shape(self, layer: Layer, widths: Widths, classes: int = 0) -> tuple[int, int, int]:
+        """The layer's weight as a grid of kernels: outputs, inputs, area."""
+        inputs = self.channels(layer.source, widths)
+        return self.channels(layer.target, widths, classes), inputs, layer.area
+
+    def weights(self, widths: Widths) -> int:
+        """Shared (maskable) weights at these widths; heads, biases and BatchNorm are not counted."""
+        total = 0
+        for layer in self.layers:
+            outputs, inputs, area = self.shape(layer, widths)
+            total += outputs * inputs * area
+        return total
+
+    def macs(self, widths: Widths, classes: int) -> int:
+        """Multiply-accumulate operations of one image's forward pass, the head included."""
+        total = 0
+        for layer in (*self.layers, self.head):
+            outputs, inputs, area = self.shape(layer, widths, classes)
+            total += outputs * inputs * area * layer.positions
+        return total
+
+    def fan_in(self, layer: Layer) -> int:
+        """Inputs of one unit in the dense 1x network, which sets the scale of every initial weight."""
+        return self.channels(layer.source, self.streams) * layer.area
+
+    def private_streams(self) -> dict[str, str]:
+        """Vectors that belong to a task (biases, BatchNorm's affine and statistics) and their streams."""
+        owners = {f"{layer.name}.bias": layer.target for layer in self.layers if layer.name in self.biased}
+        for norm, stream in self.norms.items():
+            owners |= {f"{norm}.{part}": stream for part in ("weight", "bias", "running_mean", "running_var")}
+        return owners | {f"{HEAD}.bias": CLASSES}

@@ -1,0 +1,85 @@
+"""VGG16-BN for small images as CPG uses it on CIFAR-100 (its `custom_vgg_cifar100`).
+
+3x3 convolutions without bias, BatchNorm, ReLU, five 2x2 max poolings; then two fully connected layers
+of 4096 units without BatchNorm or dropout. 33,584,832 shared weights at 1x on 32x32 images;
+`hidden=0` leaves the two out (linear head), 14,710,464.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from lsg.networks.architecture import CLASSES, HEAD, IMAGE, Architecture, Layer, Widths
+
+BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
+
+
+class VGG(nn.Module):
+    """Images `[N, C, H, W]` to logits `[N, classes]`."""
+
+    def __init__(self, layers: tuple[Layer, ...], channels: int, widths: Widths, classes: int) -> None:
+        super().__init__()
+        sizes = {IMAGE: channels, **widths}
+        self.blocks = nn.ModuleList()
+        for number, block in enumerate(BLOCKS):
+            parts: list[nn.Module] = []
+            for place in range(len(block)):
+                layer = next(one for one in layers if one.target == f"conv{number + 1}_{place + 1}")
+                conv = nn.Conv2d(sizes[layer.source], sizes[layer.target], 3, padding=1, bias=False)
+                parts += [conv, nn.BatchNorm2d(sizes[layer.target]), nn.ReLU()]
+            self.blocks.append(nn.Sequential(*parts, nn.MaxPool2d(2)))
+        self.fc = nn.ModuleList()
+        for layer in layers:
+            if layer.name.startswith("fc."):
+                self.fc.append(nn.Linear(sizes[layer.source] * layer.area, sizes[layer.target]))
+        last, area = (layers[-1].target, 1) if self.fc else ("conv5_3", layers[0].positions // 32**2)
+        self.head = nn.Linear(sizes[last] * area, classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = images
+        for block in self.blocks:
+            x = block(x)
+        x = x.flatten(1)
+        for layer in self.fc:
+            x = torch.relu(layer(x))
+        logits: Tensor = self.head(x)
+        return logits
+
+
+def vgg16_bn(image_shape: tuple[int, int, int], hidden: int = 4096) -> Architecture:
+    """VGG16-BN for images whose sides are multiples of 32; `hidden` units in each of its two FC layers.
+
+    Raises ValueError for other image sizes or a negative `hidden`.
+    """
+    _, height, width = image_shape
+    if height % 32 or width % 32:
+        raise ValueError(f"vgg16-bn needs image sides that are multiples of 32, not {height}x{width}")
+    if hidden < 0:
+        raise ValueError(f"network.hidden must be 0 (linear head) or more, not {hidden}")
+    layers, norms, streams, source = [], {}, {}, IMAGE
+    for number, block in enumerate(BLOCKS):
+        positions = (height >> number) * (width >> number)
+        for place, size in enumerate(block):
+            target = f"conv{number + 1}_{place + 1}"
+            layers.append(Layer(f"blocks.{number}.{3 * place}", source, target, 9, positions))
+            norms[f"blocks.{number}.{3 * place + 1}"] = target
+            streams[target] = size
+            source = target
+    area = (height // 32) * (width // 32)
+    for place in range(2 if hidden else 0):
+        target = f"fc{place + 1}"
+        layers.append(Layer(f"fc.{place}", source, target, area, positions=1))
+        streams[target] = hidden
+        source, area = target, 1
+    frozen = tuple(layers)
+    return Architecture(
+        name="vgg16-bn",
+        image_shape=image_shape,
+        streams=streams,
+        layers=frozen,
+        head=Layer(HEAD, source, CLASSES, area, positions=1),
+        norms=norms,
+        biased=frozenset(layer.name for layer in frozen if layer.name.startswith("fc.")),
+        make=lambda widths, classes: VGG(frozen, image_shape[0], widths, classes),
+    )

@@ -1,0 +1,89 @@
+"""A run directory: what it is for (`job.json`), and one record and one tensor file for each task.
+
+    job.json                what was asked for: enough to rebuild every network
+    task_01.safetensors     the task's tensors; written once
+    task_01.json            the task's record: accuracy, decisions, sizes, digests; written once
+    events.jsonl            epochs and tasks as they happen
+    checkpoint_01_1.safetensors   of a stage under way
+    seconds.json            working time of each task
+    result.json             written last
+
+Only `seconds.json` differs between two equal runs.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from lsg import digest
+from lsg.files import DamagedFileError, read_json, read_tensors, write_json, write_tensors
+
+FORMAT = 1
+Record = dict[str, Any]
+
+
+class RunDirectory:
+    """Paths, reading and writing of one run's files."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def remove_leftovers(self) -> None:
+        """Remove what a killed process had begun to write. The caller is the directory's only writer."""
+        for path in self.path.glob(".*.part"):
+            path.unlink()
+
+    def record_path(self, task: int) -> Path:
+        return self.path / f"task_{task:02d}.json"
+
+    def tensors_path(self, task: int) -> Path:
+        return self.path / f"task_{task:02d}.safetensors"
+
+    def has(self, task: int) -> bool:
+        """Whether the task is learned: its record is the last of its files to be written."""
+        return self.record_path(task).exists()
+
+    def record(self, task: int) -> Record:
+        """The task's record. Raises FileNotFoundError or DamagedFileError."""
+        record = read_json(self.record_path(task))
+        if record.get("format") != FORMAT:
+            raise DamagedFileError(self.record_path(task), f"format {record.get('format')}, not {FORMAT}")
+        return record
+
+    def tensors(self, task: int) -> dict[str, Tensor]:
+        """The task's tensors, checked against its record's digest. Raises DamagedFileError."""
+        path = self.tensors_path(task)
+        if not path.exists():
+            raise DamagedFileError(path, "it is missing though its record is there")
+        if digest.of_file(path) != self.record(task)["digest"]:
+            raise DamagedFileError(path, "its digest is not the record's")
+        return read_tensors(path)
+
+    def write_tensors(self, task: int, tensors: dict[str, Tensor]) -> str:
+        """Write the task's tensors and return their file's digest."""
+        write_tensors(self.tensors_path(task), tensors)
+        return digest.of_file(self.tensors_path(task))
+
+    def write_record(self, task: int, record: Record) -> None:
+        """Write the task's record, after which the task counts as learned."""
+        write_json(self.record_path(task), record)
+
+    def job(self) -> dict[str, Any]:
+        """What the directory is for. Raises FileNotFoundError or DamagedFileError."""
+        return read_json(self.path / "job.json")
+
+    def result(self) -> dict[str, Any]:
+        """What the finished run came to. Raises FileNotFoundError while it is not finished."""
+        return read_json(self.path / "result.json")
+
+    def seconds(self) -> dict[str, float]:
+        """Working time of each task, by its number as text; empty before the first."""
+        path = self.path / "seconds.json"
+        return {task: float(str(value)) for task, value in read_json(path).items()} if path.exists() else {}
+
+    def add_seconds(self, task: int, seconds: float) -> None:
+        """Note the working time of one task."""
+        write_json(self.path / "seconds.json", self.seconds() | {str(task): round(seconds, 3)})

@@ -1,0 +1,239 @@
+"""Learning a sequence of tasks into a run directory: resumable, recorded, certified.
+
+For each task: learn, write its tensors, evaluate all tasks so far, write its record, check that no earlier
+task has changed. Started again in the same directory it goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lsg import certificate, digest, evaluation
+from lsg.checkpoint import Checkpoints
+from lsg.cost import FLOAT_BYTES, Size, stored_bytes
+from lsg.data import Task, load_task
+from lsg.events import EventLog, Report, ignore
+from lsg.files import DamagedFileError, read_json, write_json
+from lsg.methods.method import DECISION_SPLIT, Lesson, Method, Protocol
+from lsg.records import FORMAT, Record, RunDirectory
+from lsg.training import Trainer, TrainSettings
+
+
+@dataclass(frozen=True)
+class Job:
+    """One method over one sequence of tasks.
+
+    Args:
+        data: folder of the prepared tasks.
+        network: `name` and options of the architecture.
+        settings: of the method, an instance of its `Settings`.
+        goals: target accuracy of tasks on the decision split.
+        start: directory of a finished run whose tasks come before this one's (Fine-tune's first task).
+        threads: of torch on the CPU; sums differ in their last bits between numbers of threads.
+    """
+
+    benchmark: str
+    method: str
+    protocol: Protocol
+    seed: int
+    tasks: tuple[int, ...]
+    data: Path
+    network: Mapping[str, Any]
+    train: TrainSettings
+    settings: Any
+    goals: Mapping[int, float] = field(default_factory=dict)
+    start: Path | None = None
+    threads: int = 1
+    device: str = "cpu"
+
+    def described(self) -> dict[str, Any]:
+        """The job as `job.json` keeps it: without paths, with the shape of the images."""
+        manifest = read_json(self.data / "manifest.json")
+        return {
+            "format": FORMAT,
+            "benchmark": self.benchmark,
+            "method": self.method,
+            "protocol": self.protocol,
+            "seed": self.seed,
+            "tasks": list(self.tasks),
+            "network": dict(self.network),
+            "image_shape": manifest["image_shape"],
+            "data": manifest["digest"],
+            "train": asdict(self.train),
+            "settings": asdict(self.settings),
+            "goals": {str(task): goal for task, goal in self.goals.items()},
+            "threads": self.threads,
+            "device": self.device,
+        }
+
+
+def learn_sequence(
+    job: Job, directory: Path, report: Report = ignore, checkpoint_seconds: float = 20.0
+) -> dict[str, Any]:
+    """Learn the job's tasks into `directory` and return what `result.json` then holds.
+
+    Raises:
+        ForgettingError: if a task's network changed after it was learned.
+        DamagedFileError: for a damaged task, record or data file.
+        OSError: if something cannot be written; what was learned before stays.
+    """
+    torch.set_num_threads(job.threads)
+    directory.mkdir(parents=True, exist_ok=True)
+    RunDirectory(directory).remove_leftovers()
+    write_json(directory / "job.json", job.described())
+    return Sequence(job, RunDirectory(directory), report, checkpoint_seconds).learn()
+
+
+class Sequence:
+    """The state of one run: the method, the records so far, and the evaluation matrix."""
+
+    def __init__(self, job: Job, run: RunDirectory, report: Report, checkpoint_seconds: float) -> None:
+        self.job, self.run = job, run
+        self.log = EventLog(run.path / "events.jsonl", report)
+        self.checkpoints = Checkpoints(run.path, checkpoint_seconds)
+        self.method: Method = certificate.rebuilt_method(run.job())
+        self.trainer = Trainer(job.train, job.seed, run.path, self.log, self.checkpoints, job.device)
+        self.records: dict[int, Record] = {}
+        self.previous: str | None = None
+        self.stored_bytes = 0
+
+    def learn(self) -> dict[str, Any]:
+        """All tasks, then the certificate in a fresh process, then the result."""
+        if self.job.start is not None:
+            self._start_from(RunDirectory(self.job.start))
+        for number in self.job.tasks:
+            if self.run.has(number):
+                self._restore(number)
+            else:
+                self._learn(number)
+        certificate.verify_in_fresh_process(self.run.path)
+        return self._finish()
+
+    def _start_from(self, run: RunDirectory) -> None:
+        for task in run.job()["tasks"]:
+            tensors = run.tensors(task)
+            tensors.pop(certificate.PROBE)
+            self.method.restore(task, tensors)
+
+    def _restore(self, number: int) -> None:
+        tensors = self.run.tensors(number)
+        self.stored_bytes += stored_bytes(tensors)
+        tensors.pop(certificate.PROBE)
+        try:
+            self.method.restore(number, tensors)
+        except (KeyError, ValueError, RuntimeError) as error:
+            raise DamagedFileError(self.run.tensors_path(number), error) from error
+        self._note(number, self.run.record(number))
+        self.trainer.global_epoch += sum(stage["epochs"] for stage in self.records[number]["stages"])
+
+    def _note(self, number: int, record: Record) -> None:
+        self.records[number] = record
+        self.previous = digest.of_file(self.run.record_path(number))
+
+    def _learn(self, number: int) -> None:
+        started = time.perf_counter()
+        task = load_task(self.job.data, number)
+        self.trainer.begin_task(number, max(self.records, default=None))
+        lesson = self.method.learn(task, self.job.goals.get(number), self.trainer)
+        record = self._written(task, lesson)
+        self.log.append({"event": "task", **record})
+        self.run.write_record(number, record)
+        self._note(number, record)
+        training = sum(log.seconds for log in self.trainer.logs)
+        self.run.add_seconds(number, max(training, time.perf_counter() - started))
+        self.checkpoints.clear()
+        for earlier in self.records:
+            certificate.check_network(earlier, self.method.network(earlier), self.records[earlier])
+
+    def _written(self, task: Task, lesson: Lesson) -> Record:
+        """Write the task's tensors; its record, evaluated and fingerprinted."""
+        network, shape = self.method.network(task.number), self.method.architecture.image_shape
+        logits = certificate.probe_logits(network, shape)
+        tensors = self.method.tensors(task.number) | {certificate.PROBE: logits}
+        self.stored_bytes += stored_bytes(tensors)
+        split = DECISION_SPLIT[self.job.protocol]
+        record: Record = {
+            "format": FORMAT,
+            "task": task.number,
+            "name": task.name,
+            "classes": list(task.classes),
+            "method": self.job.method,
+            "protocol": self.job.protocol,
+            "seed": self.job.seed,
+            "accuracy": self._accuracies(task),
+            "row": self._row(task),
+            "goal": self.job.goals.get(task.number),
+            "decisions": lesson.decisions,
+            "reason": lesson.reason,
+            "stages": [self._stage(log.stage, vars(log), lesson, split) for log in self.trainer.logs],
+            "growth": lesson.growth,
+            "size": asdict(self._size()),
+            "cost": self._cost(tensors),
+            "digest": self.run.write_tensors(task.number, tensors),
+            "previous": self.previous,
+        }
+        return record | certificate.fingerprint(network, logits)
+
+    def _accuracies(self, task: Task) -> dict[str, float]:
+        network = self.method.network(task.number)
+        splits = {name: task.split(name) for name in ("validation", "test")}
+        return {
+            name: evaluation.accuracy(network, task, split, self.job.device)
+            for name, split in splits.items()
+            if len(split)
+        }
+
+    def _row(self, task: Task) -> dict[str, float]:
+        """Test accuracy of each task so far, measured now."""
+        row = {}
+        for number in (*self.records, task.number):
+            other = task if number == task.number else load_task(self.job.data, number)
+            row[str(number)] = evaluation.accuracy(
+                self.method.network(number), other, other.test, self.job.device
+            )
+        return row
+
+    def _stage(self, number: int, log: Mapping[str, Any], lesson: Lesson, split: str) -> dict[str, Any]:
+        kept, dropped = lesson.stage_gates.get(number, (0, 0))
+        told = {name: value for name, value in log.items() if name != "seconds"}
+        return told | {
+            "accuracy": {split: lesson.stage_accuracy[number]},
+            "gates_opened": kept,
+            "gates_closed": dropped,
+        }
+
+    def _size(self) -> Size:
+        architecture = self.method.architecture
+        dense = architecture.weights(architecture.streams)
+        allocated, used = self.method.weights()
+        return Size(allocated / dense, used / dense, self.stored_bytes / (FLOAT_BYTES * dense))
+
+    def _cost(self, tensors: Mapping[str, Any]) -> dict[str, int]:
+        return {
+            "parameters": self.method.weights()[0],
+            "stored_bytes": stored_bytes(tensors),
+            "macs": sum(log.macs for log in self.trainer.logs),
+            "steps": sum(log.steps for log in self.trainer.logs),
+        }
+
+    def _finish(self) -> dict[str, Any]:
+        matrix = {
+            after: {int(t): value for t, value in r["row"].items()} for after, r in self.records.items()
+        }
+        result = {
+            "format": FORMAT,
+            "tasks": list(self.job.tasks),
+            "matrix": {str(after): record["row"] for after, record in self.records.items()},
+            "average": evaluation.average(matrix),
+            "forgetting": evaluation.forgetting(matrix),
+            "backward_transfer": evaluation.backward_transfer(matrix),
+            "certificate": {"tasks": len(self.records), "verified": True},
+        }
+        write_json(self.run.path / "result.json", result)
+        return result

@@ -1,0 +1,16 @@
+"""Checks that settings classes share; each names the setting and what it may be."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+
+def require(condition: bool, name: str, value: object, allowed: str) -> None:
+    """Raise ValueError unless `condition` holds."""
+    if not condition:
+        raise ValueError(f"{name} must be {allowed}, not {value!r}")
+
+
+def require_one_of(name: str, value: object, allowed: Collection[str]) -> None:
+    """Raise ValueError unless `value` is one of the allowed words."""
+    require(value in allowed, name, value, "one of " + ", ".join(allowed))

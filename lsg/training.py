@@ -1,0 +1,273 @@
+"""The one training loop, for every method: stages of epochs that survive a kill.
+
+A method describes a stage (which masks, which growth); the trainer runs it, writes events and checkpoints,
+and, started again in the same directory, goes on at the last checkpoint with the same numbers as a run
+that was never interrupted.
+"""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, cast, get_args
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from lsg import seeds
+from lsg.checkpoint import Checkpoints, Position
+from lsg.data import Batches, Task
+from lsg.events import EventLog
+from lsg.growth import Growth
+from lsg.optimizers import SGD, Adam, Optimizer
+from lsg.settings import require, require_one_of
+from lsg.update import Masking, Uniform, Update
+from lsg.workspace import Workspace
+
+OptimizerName = Literal["sgd", "adam", "adamw"]
+BACKWARD_COST = 3
+"""MACs of forward and backward together, in units of the forward pass."""
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """Optimisation of weights, shared by all methods (defaults: CPG's, methods.md 4.1).
+
+    optimizer: sgd (Nesterov), adam or adamw.
+    lr, momentum: of the weights, biases and BatchNorm; momentum is for sgd.
+    weight_decay: of shared weights only.
+    lr_drops, lr_drop_factor: the rate is multiplied by the factor after each of these shares of the epochs.
+    batch_size, epochs: epochs count for each stage of each task.
+    crop_padding: random crops from images padded by so many black pixels; 0 for none.
+    flip: random horizontal flips.
+    """
+
+    optimizer: OptimizerName = "sgd"
+    lr: float = 0.01
+    momentum: float = 0.9
+    weight_decay: float = 4e-5
+    lr_drops: tuple[float, ...] = (0.5, 0.8)
+    lr_drop_factor: float = 0.1
+    batch_size: int = 32
+    epochs: int = 20
+    crop_padding: int = 0
+    flip: bool = False
+
+    def __post_init__(self) -> None:
+        require_one_of("optimizer", self.optimizer, get_args(OptimizerName))
+        require(self.lr > 0, "lr", self.lr, "over 0")
+        require(0 <= self.momentum < 1, "momentum", self.momentum, "from 0 to below 1")
+        require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "0 or more")
+        require(is_rising(self.lr_drops), "lr_drops", self.lr_drops, "rising shares between 0 and 1")
+        require(0 < self.lr_drop_factor <= 1, "lr_drop_factor", self.lr_drop_factor, "over 0 and at most 1")
+        require(self.batch_size >= 2, "batch_size", self.batch_size, "2 or more")
+        require(self.epochs >= 1, "epochs", self.epochs, "1 or more")
+        require(self.crop_padding >= 0, "crop_padding", self.crop_padding, "0 or more")
+
+    def weight_optimizer(self) -> Optimizer:
+        """The update rule of weights, biases and BatchNorm."""
+        return SGD(self.momentum) if self.optimizer == "sgd" else Adam(decoupled=self.optimizer == "adamw")
+
+
+def is_rising(shares: Sequence[float]) -> bool:
+    """Whether the numbers rise strictly and lie between 0 and 1."""
+    return all(0 < share < 1 for share in shares) and list(shares) == sorted(set(shares))
+
+
+def drops_before(epoch: int, epochs: int, shares: Sequence[float]) -> int:
+    """How many of the drops lie before this epoch (from 1): a drop at 0.5 of 20 acts from epoch 11 on."""
+    return bisect_right([round(share * epochs) for share in shares], epoch - 1)
+
+
+@dataclass(frozen=True)
+class MaskRates:
+    """Learning rate of masks and gates: `lr`, from each of the `drops` on times its factor."""
+
+    lr: float = 0.0
+    drops: tuple[float, ...] = ()
+    factors: tuple[float, ...] = ()
+
+    def at(self, epoch: int, epochs: int) -> float:
+        """The rate in this epoch (from 1)."""
+        passed = drops_before(epoch, epochs, self.drops)
+        return self.lr * (self.factors[passed - 1] if passed else 1.0)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What one stage of a task trains. `lr` and `epochs` are those of the settings unless given."""
+
+    number: int
+    masking: Masking | None = None
+    mask_rates: MaskRates = MaskRates()
+    lr: float | None = None
+    epochs: int | None = None
+
+
+@dataclass
+class StageLog:
+    """What a stage has done so far (MACs: forward and backward), and the fit of its last epoch."""
+
+    stage: int
+    epochs: int = 0
+    steps: int = 0
+    macs: int = 0
+    seconds: float = 0.0
+    train_loss: float = 0.0
+    train_accuracy: float = 0.0
+
+
+@dataclass
+class Trainer:
+    """Runs stages in one directory. `global_epoch` counts the epochs of all tasks so far."""
+
+    settings: TrainSettings
+    seed: int
+    directory: Path
+    log: EventLog
+    checkpoints: Checkpoints
+    device: torch.device | str = "cpu"
+    global_epoch: int = 0
+    logs: list[StageLog] = field(default_factory=list)
+    """The stages of the task under way."""
+    stage_end: int = 0
+    """Size of the event log where the last finished stage, or the last saved epoch, ends."""
+
+    def begin_task(self, task: int, previous: int | None) -> None:
+        """Stand behind the task learned before, where the first stage begins without a checkpoint."""
+        self.checkpoints.task = task
+        self.logs, self.stage_end = [], self.log.size_behind_task(previous)
+
+    def run(self, stage: Stage, workspace: Workspace, task: Task, growth: Growth | None = None) -> Workspace:
+        """Train one stage and return the workspace, which is another one if it grew."""
+        epochs = stage.epochs or self.settings.epochs
+        workspace, log = self._resumed(stage, epochs, workspace, growth)
+        batches = self._batches(task, stage)
+        update = Update(workspace, stage.masking, self.settings.weight_decay)
+        for epoch in range(log.epochs + 1, epochs + 1):
+            started = time.perf_counter()
+            if growth is not None:
+                wider = growth.before_epoch(workspace, epoch)
+                if wider is not workspace:
+                    workspace, update = wider, Update(wider, stage.masking, self.settings.weight_decay)
+            self._train_epoch(stage, epoch, epochs, workspace, update, batches, log)
+            log.seconds += time.perf_counter() - started
+            self._report(task, epochs, workspace, log)
+            if epoch == epochs or self.checkpoints.due():
+                self._save(stage, workspace, growth, log)
+        self.global_epoch += epochs
+        self.logs.append(log)
+        return workspace
+
+    def _batches(self, task: Task, stage: Stage) -> Batches:
+        settings = self.settings
+        seed = seeds.derived("stage", self.seed, stage.number)
+        return Batches(task, settings.batch_size, settings.crop_padding, settings.flip, seed, self.device)
+
+    def _train_epoch(
+        self,
+        stage: Stage,
+        epoch: int,
+        epochs: int,
+        workspace: Workspace,
+        update: Update,
+        batches: Batches,
+        log: StageLog,
+    ) -> None:
+        settings = self.settings
+        drops = drops_before(epoch, epochs, settings.lr_drops)
+        rate = (stage.lr or settings.lr) * settings.lr_drop_factor**drops
+        mask_rate = stage.mask_rates.at(epoch, epochs)
+        uniform = self._uniform(workspace, batches.task, stage.number, epoch)
+        update.begin_epoch(uniform)
+        loss, hits = train_epoch(workspace, update, batches, epoch, rate, mask_rate, uniform)
+        images = len(batches.labels)
+        log.epochs, log.steps = epoch, log.steps + len(batches)
+        log.macs += BACKWARD_COST * images * workspace.architecture.macs(workspace.widths, workspace.classes)
+        log.train_loss, log.train_accuracy = loss / images, hits / images
+
+    def _uniform(self, workspace: Workspace, task: int, stage: int, epoch: int) -> Uniform:
+        draws = seeds.generator(workspace.device, "masks", self.seed, task, stage, epoch)
+        return lambda count: torch.rand(
+            count, generator=draws, dtype=workspace.dtype, device=workspace.device
+        )
+
+    def _report(self, task: Task, epochs: int, workspace: Workspace, log: StageLog) -> None:
+        candidates = workspace.candidate
+        dense = workspace.architecture.weights(workspace.architecture.streams)
+        self.log.append(
+            {
+                "event": "epoch",
+                "task": task.number,
+                "stage": log.stage,
+                "epoch": log.epochs,
+                "epochs": epochs,
+                "global_epoch": self.global_epoch + log.epochs,
+                "steps": log.steps,
+                "train_loss": log.train_loss,
+                "train_accuracy": log.train_accuracy,
+                "candidates": int(candidates.sum()),
+                "gates_on": int((workspace.gate_logit.value[candidates] > 0).sum()),
+                "size": workspace.architecture.weights(workspace.widths) / dense,
+            }
+        )
+
+    def _save(self, stage: Stage, workspace: Workspace, growth: Growth | None, log: StageLog) -> None:
+        position: Position = {
+            "log": vars(log),
+            "widths": workspace.widths,
+            "last_chunk": growth.last_chunk if growth else {},
+            "events": self.log.size(),
+        }
+        self.stage_end = self.log.size()
+        self.checkpoints.save(stage.number, workspace.tensors(), position)
+
+    def _resumed(
+        self, stage: Stage, epochs: int, workspace: Workspace, growth: Growth | None
+    ) -> tuple[Workspace, StageLog]:
+        saved = self.checkpoints.load(stage.number)
+        if saved is None:
+            self.log.cut_to(self.stage_end)
+            return workspace, StageLog(stage.number)
+        tensors, position = saved
+        widths = cast(dict[str, int], position["widths"])
+        if widths != workspace.widths:
+            workspace = workspace.like(widths)
+        workspace.load(tensors)
+        if growth is not None:
+            growth.last_chunk = dict(cast(dict[str, int], position["last_chunk"]))
+        log = StageLog(**cast(dict[str, int], position["log"]))
+        self.stage_end = cast(int, position["events"])
+        if log.epochs < epochs:
+            self.log.cut_to(self.stage_end)
+        return workspace, log
+
+
+def train_epoch(
+    workspace: Workspace,
+    update: Update,
+    batches: Batches,
+    epoch: int,
+    rate: float,
+    mask_rate: float,
+    uniform: Uniform,
+) -> tuple[float, int]:
+    """One pass over the batches; the sum of the losses over the images, and the number classified right.
+
+    Both are summed on the device, so nothing waits for it inside the epoch.
+    """
+    network = workspace.network.train()
+    loss_sum = torch.zeros((), device=workspace.device)
+    hits = torch.zeros((), dtype=torch.long, device=workspace.device)
+    for images, labels in batches.epoch(epoch):
+        logits: Tensor = network(images)
+        loss = cross_entropy(logits, labels)
+        loss.backward()
+        update.step(rate, mask_rate, uniform)
+        loss_sum += loss.detach() * len(labels)
+        hits += (logits.detach().argmax(1) == labels).sum()
+    return float(loss_sum), int(hits)

@@ -1,0 +1,191 @@
+"""Growth computes only what exists, and that equals the masked network of full size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from lsg.growth import Growth, cap_widths, initial_weights, seed_widths, settled
+from lsg.masks import GateSchedule
+from lsg.networks import NETWORKS, Architecture
+from lsg.optimizers import SGD, Adam
+from lsg.update import Masking, Uniform, Update
+from lsg.workspace import Workspace
+from tests.lsg.tiny import tiny_architecture
+
+CLASSES = 3
+
+
+def test_seed_rounds_half_up_and_is_never_empty() -> None:
+    lenet = NETWORKS["lenet"]((3, 32, 32))
+    assert seed_widths(lenet, 1 / 8) == {"conv1": 3, "conv2": 6, "fc1": 100, "fc2": 63}
+    assert seed_widths(lenet, 0.001) == {"conv1": 1, "conv2": 1, "fc1": 1, "fc2": 1}
+    vgg = NETWORKS["vgg16-bn"]((3, 32, 32))
+    assert vgg.weights(seed_widths(vgg, 1 / 8)) == 524_952
+
+
+def seed_workspace(architecture: Architecture, widths: dict[str, int]) -> Workspace:
+    weights = initial_weights(architecture, widths, CLASSES, 1, 1, torch.float64)
+    workspace = Workspace(architecture, widths, CLASSES, (SGD(0.9), Adam()), weights, {})
+    workspace.masked[:] = True
+    workspace.table.kernel_grid(workspace.masked, "head")[:] = False
+    return workspace
+
+
+def growth(caps: dict[str, int], chunk: float = 0.25) -> Growth:
+    return Growth(seed=1, task=1, chunk=chunk, caps=caps, gate_init=0.01, last_epoch=9)
+
+
+def test_chunks_open_for_full_streams_only_up_to_the_cap() -> None:
+    workspace = seed_workspace(tiny_architecture(), {"outer": 2, "inner": 2, "hidden": 4})
+    growing = growth({"outer": 5, "inner": 8, "hidden": 6})
+    workspace = growing.begin(workspace)
+    assert workspace.widths == {"outer": 4, "inner": 4, "hidden": 6}
+    assert growing.before_epoch(workspace, 1) is workspace
+    inner = workspace.table.channels_of["inner"]
+    workspace.gate_logit.value[inner][2] = -0.01
+    wider = growing.before_epoch(workspace, 2)
+    assert wider.widths == {"outer": 5, "inner": 4, "hidden": 6}
+    assert growing.before_epoch(wider, 10) is wider
+    wider.gate_logit.value[wider.table.channels_of["outer"]][4] = -0.01
+    assert growing.before_epoch(wider, 3) is wider
+
+
+def test_growing_moves_nothing_that_was_there() -> None:
+    workspace = seed_workspace(tiny_architecture(), {"outer": 2, "inner": 2, "hidden": 4})
+    draw = torch.Generator().manual_seed(5)
+    for tensor in workspace.tensors().values():
+        if tensor.is_floating_point():
+            tensor.copy_(torch.rand(tensor.shape, generator=draw, dtype=torch.float64) + 0.1)
+    wider = growth({"outer": 5, "inner": 8, "hidden": 6}).begin(workspace)
+    for layer in workspace.table.layers:
+        outputs, inputs, _ = workspace.table.shapes[layer.name]
+        for name in ("weight.value", "weight.velocity"):
+            old = workspace.table.grid(workspace.tensors()[name], layer.name)
+            assert torch.equal(wider.table.grid(wider.tensors()[name], layer.name)[:outputs, :inputs], old)
+        for name in ("logit.value", "logit.square"):
+            old = workspace.table.kernel_grid(workspace.tensors()[name], layer.name)
+            assert torch.equal(
+                wider.table.kernel_grid(wider.tensors()[name], layer.name)[:outputs, :inputs], old
+            )
+    for name, vector in workspace.private_vectors().items():
+        assert torch.equal(wider.private_vectors()[name][: len(vector)], vector)
+
+
+def full_draws(full: Workspace, seed: int, pinned: torch.Tensor) -> Callable[[Workspace], Uniform]:
+    """Draws for the full network, and the same draws, by coordinates, for a narrower one.
+
+    Channels in `pinned` draw 1, over any probability: they are off in every epoch.
+    """
+    generator = torch.Generator().manual_seed(seed)
+
+    def for_workspace(own: Workspace, kernels: torch.Tensor, channels: torch.Tensor) -> Uniform:
+        narrow_kernels = torch.cat(
+            [
+                full.table.kernel_grid(kernels, layer.name)[
+                    : own.table.shapes[layer.name][0], : own.table.shapes[layer.name][1]
+                ].reshape(-1)
+                for layer in own.table.layers
+            ]
+        )
+        narrow_channels = torch.cat(
+            [channels[:1]]
+            + [channels[full.table.channels_of[stream]][:width] for stream, width in own.widths.items()]
+        )
+        return lambda count: narrow_kernels if count == own.table.count else narrow_channels
+
+    kernels = torch.rand(full.table.count, generator=generator, dtype=torch.float64)
+    channels = torch.rand(full.table.channels, generator=generator, dtype=torch.float64)
+    channels[pinned] = 1.0
+    return lambda own: for_workspace(own, kernels, channels)
+
+
+ARCHITECTURES = {
+    "tiny": (tiny_architecture, {"outer": 2, "inner": 3, "hidden": 5}),
+    "resnet18": (lambda: NETWORKS["resnet18"]((3, 16, 16), width=8), None),
+    "lenet": (lambda: NETWORKS["lenet"]((1, 8, 8)), None),
+}
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_compact_training_equals_the_masked_network_of_full_size(name: str) -> None:
+    """Float64, 1e-12, same noise and initial values; BatchNorm, residual streams and the flatten too."""
+    make, seed = ARCHITECTURES[name]
+    architecture = make()
+    caps = dict(architecture.streams)
+    seed = seed or seed_widths(architecture, 1 / 4)
+    compact = growth(caps).begin(seed_workspace(architecture, seed))
+    full = growth(caps, chunk=1.0).begin(seed_workspace(architecture, seed))
+    assert architecture.weights(full.widths) > 2 * architecture.weights(compact.widths)
+    pinned = torch.zeros(full.table.channels, dtype=torch.bool)
+    for stream, width in compact.widths.items():
+        pinned[full.table.channels_of[stream]] = torch.arange(full.widths[stream]) >= width
+    masking = Masking("logit", GateSchedule(100, 20, 3), penalty=0.01)
+    twins = (compact, full)
+    updates = [Update(twin, masking, 0.01) for twin in twins]
+    images = torch.Generator().manual_seed(3)
+    for epoch in range(2):
+        uniforms = [full_draws(full, epoch, pinned)(twin) for twin in twins]
+        for update, uniform in zip(updates, uniforms, strict=True):
+            update.begin_epoch(uniform)
+        for step in range(2):
+            batch = torch.randn(8, *architecture.image_shape, generator=images, dtype=torch.float64)
+            labels = torch.randint(0, CLASSES, (8,), generator=images)
+            uniforms = [full_draws(full, 10 * epoch + step + 5, pinned)(twin) for twin in twins]
+            losses = []
+            for twin, update, uniform in zip(twins, updates, uniforms, strict=True):
+                loss = torch.nn.functional.cross_entropy(twin.network.train()(batch), labels)
+                loss.backward()
+                update.step(0.02, 1e-3, uniform)
+                losses.append(float(loss.detach()))
+            assert losses[0] == pytest.approx(losses[1], rel=1e-12)
+    close = {"rtol": 1e-10, "atol": 1e-12}
+    for layer in compact.table.layers:
+        outputs, inputs, _ = compact.table.shapes[layer.name]
+        mine, theirs = (twin.table.grid(twin.weight.value, layer.name) for twin in twins)
+        torch.testing.assert_close(mine, theirs[:outputs, :inputs], **close)
+        mine, theirs = (twin.table.kernel_grid(twin.logit.value, layer.name) for twin in twins)
+        torch.testing.assert_close(mine, theirs[:outputs, :inputs], **close)
+    for stream, width in compact.widths.items():
+        mine, theirs = (twin.gate_logit.value[twin.table.channels_of[stream]] for twin in twins)
+        torch.testing.assert_close(mine, theirs[:width], **close)
+    for vector, value in compact.private_vectors().items():
+        torch.testing.assert_close(value, full.private_vectors()[vector][: len(value)], **close)
+    assert compact.weight.value.ne(growth(caps).begin(seed_workspace(architecture, seed)).weight.value).any()
+
+
+def test_settling_drops_closed_channels_and_changes_nothing_else() -> None:
+    """The settled network computes what the whole one does with its closed channels' columns at zero."""
+    workspace = growth({"outer": 5, "inner": 8, "hidden": 6}).begin(
+        seed_workspace(tiny_architecture(), {"outer": 2, "inner": 2, "hidden": 4})
+    )
+    draw = torch.Generator().manual_seed(5)
+    workspace.gate_logit.value[workspace.candidate] = torch.randn(
+        int(workspace.candidate.sum()), generator=draw
+    ).double()
+    workspace.logit.value.copy_(0.005 + 0.001 * torch.randn(workspace.table.count, generator=draw))
+    private = workspace.private.value
+    private.copy_(torch.randn(private.shape, generator=draw))
+    stays = ~workspace.candidate | (workspace.gate_logit.value > 0)
+    assert not stays.all()
+    table = workspace.table
+    on = torch.where(workspace.masked, workspace.logit.value > 0.005, True) & stays[table.input]
+    workspace.scale.copy_(on)
+    for effective, weight, scale in zip(
+        table.rows(workspace.effective),
+        table.rows(workspace.weight.value),
+        table.columns(workspace.scale),
+        strict=True,
+    ):
+        effective.copy_(weight * scale)
+    images = torch.randn(5, 2, 4, 4, generator=draw, dtype=torch.float64)
+    small = settled(workspace).network(workspace.architecture)
+    torch.testing.assert_close(small(images), workspace.network.eval()(images), rtol=1e-12, atol=1e-12)
+
+
+def test_caps_scale_widths_by_the_root_of_the_parameter_multiplier() -> None:
+    vgg = NETWORKS["vgg16-bn"]((3, 32, 32))
+    caps = cap_widths(vgg, 1.5)
+    assert (caps["conv1_1"], caps["conv2_1"], caps["conv5_3"], caps["fc1"]) == (78, 156, 627, 5016)

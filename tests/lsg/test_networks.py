@@ -1,0 +1,88 @@
+"""Weight counts of the paper's networks, and that each architecture describes the module it makes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from lsg.networks import NETWORKS, Architecture
+from lsg.networks.architecture import Layer
+
+RGB32, RGB84, DIGIT = (3, 32, 32), (3, 84, 84), (1, 8, 8)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "options", "weights"),
+    [
+        ("lenet", RGB32, {}, 1500 + 25_000 + 2_560_000 + 400_000),
+        ("vgg16-bn", RGB32, {}, 33_584_832),
+        ("vgg16-bn", RGB32, {"hidden": 0}, 14_710_464),
+        ("resnet18", RGB84, {}, 11_159_232),
+        ("resnet18", RGB84, {"width": 20}, 1_090_140),
+    ],
+)
+def test_weights_at_1x(name: str, shape: tuple[int, int, int], options: dict[str, int], weights: int) -> None:
+    architecture = NETWORKS[name](shape, **options)
+    assert architecture.weights(architecture.streams) == weights
+
+
+def test_vgg_at_one_eighth_of_the_channels_and_at_1_5x() -> None:
+    vgg = NETWORKS["vgg16-bn"](RGB32)
+    assert vgg.weights({stream: width // 8 for stream, width in vgg.streams.items()}) == 524_952
+    assert vgg.weights({stream: int(width * 1.5**0.5) for stream, width in vgg.streams.items()}) == 50_350_644
+
+
+def test_macs_of_one_convolution_by_hand() -> None:
+    layer = Layer("conv", "a", "b", area=9, positions=32 * 32)
+    head = Layer("head", "b", "classes", area=1, positions=1)
+    network = Architecture(
+        "one", (3, 32, 32), {"a": 64, "b": 128}, (layer,), head, {}, frozenset(), lambda w, c: None
+    )  # type: ignore[arg-type, return-value]
+    assert network.macs({"a": 64, "b": 128}, classes=10) == 75_497_472 + 1280
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "options"),
+    [
+        ("lenet", RGB32, {}),
+        ("lenet", DIGIT, {}),
+        ("vgg16-bn", RGB32, {"hidden": 64}),
+        ("vgg16-bn", (3, 64, 32), {"hidden": 0}),
+        ("resnet18", RGB84, {"width": 8}),
+    ],
+)
+def test_the_module_is_as_described_at_uneven_widths(
+    name: str, shape: tuple[int, int, int], options: dict[str, int]
+) -> None:
+    architecture = NETWORKS[name](shape, **options)
+    widths = {stream: 3 + place for place, stream in enumerate(architecture.streams)}
+    module = architecture.make(widths, 5)
+    positions: dict[str, int] = {}
+
+    def note(path: str) -> Callable[..., None]:
+        def hook(_module: object, _inputs: object, output: torch.Tensor) -> None:
+            positions[path] = output[0, 0].numel() if output.dim() == 4 else 1
+
+        return hook
+
+    for layer in (*architecture.layers, architecture.head):
+        part = module.get_submodule(layer.name)
+        outputs, inputs, area = architecture.shape(layer, widths, 5)
+        assert part.weight.shape[0] == outputs
+        assert part.weight.numel() == outputs * inputs * area
+        part.register_forward_hook(note(layer.name))
+    assert module(torch.zeros(2, *shape)).shape == (2, 5)
+    assert positions == {layer.name: layer.positions for layer in (*architecture.layers, architecture.head)}
+    described = {f"{layer.name}.weight" for layer in (*architecture.layers, architecture.head)}
+    described |= architecture.private_streams().keys()
+    actual = {name for name in module.state_dict() if not name.endswith("num_batches_tracked")}
+    assert actual == described
+    for name, stream in architecture.private_streams().items():
+        assert len(module.state_dict()[name]) == architecture.channels(stream, widths, 5)
+
+
+def test_vgg_refuses_what_its_pooling_cannot_halve() -> None:
+    with pytest.raises(ValueError, match="multiples of 32"):
+        NETWORKS["vgg16-bn"]((3, 84, 84))

@@ -1,0 +1,56 @@
+"""The optimizers equal torch's where everything moves, and move nothing where nothing may."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from lsg.optimizers import SGD, Adam, Optimizer
+
+CASES = {
+    "sgd": (SGD(0.0), lambda p, wd: torch.optim.SGD([p], 0.1, weight_decay=wd)),
+    "momentum": (SGD(0.9), lambda p, wd: torch.optim.SGD([p], 0.1, 0.9, nesterov=True, weight_decay=wd)),
+    "adam": (Adam(), lambda p, wd: torch.optim.Adam([p], 0.1, weight_decay=wd)),
+    "adamw": (Adam(decoupled=True), lambda p, wd: torch.optim.AdamW([p], 0.1, weight_decay=wd)),
+}
+
+
+def gradients() -> list[torch.Tensor]:
+    draw = torch.Generator().manual_seed(0)
+    return [torch.randn(6, generator=draw, dtype=torch.float64) for _ in range(7)]
+
+
+def run(
+    optimizer: Optimizer, moving: torch.Tensor | None, decay: float
+) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    value = torch.arange(6, dtype=torch.float64) - 2
+    state = {slot: torch.zeros_like(value) for slot in optimizer.slots}
+    for gradient in gradients():
+        optimizer.step(
+            value, gradient, state, moving, 0.1, torch.tensor(decay, dtype=torch.float64) if decay else None
+        )
+    return value, state
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.05])
+@pytest.mark.parametrize("name", CASES)
+def test_equals_torch(name: str, decay: float) -> None:
+    optimizer, make = CASES[name]
+    parameter = torch.nn.Parameter(torch.arange(6, dtype=torch.float64) - 2)
+    theirs = make(parameter, decay)
+    for gradient in gradients():
+        parameter.grad = gradient
+        theirs.step()
+    torch.testing.assert_close(run(optimizer, None, decay)[0], parameter.data, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_may_not_move_keeps_value_and_state(name: str) -> None:
+    moving = torch.tensor([True, False, True, False, False, True])
+    value, state = run(CASES[name][0], moving, 0.05)
+    free, free_state = run(CASES[name][0], None, 0.05)
+    assert torch.equal(value[~moving], (torch.arange(6, dtype=torch.float64) - 2)[~moving])
+    assert torch.equal(value[moving], free[moving])
+    for slot, tensor in state.items():
+        assert (tensor[~moving] == 0).all()
+        assert torch.equal(tensor[moving], free_state[slot][moving])

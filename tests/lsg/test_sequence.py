@@ -1,0 +1,347 @@
+"""Sequences end to end: records, growth, resuming after a real kill, and the certificate's teeth."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from lsg import digest, optimizers
+from lsg.bank import Bank, Solution
+from lsg.certificate import ForgettingError, verify, verify_in_fresh_process
+from lsg.files import DamagedFileError
+from lsg.methods import METHODS
+from lsg.networks import NETWORKS
+from lsg.records import RunDirectory
+from lsg.sequence import Job, learn_sequence
+from lsg.training import TrainSettings
+from lsg.workspace import Workspace
+from tests.lsg.tiny import tiny_architecture, write_tiny_tasks
+
+TRAIN = TrainSettings(epochs=6, batch_size=8, lr=0.05)
+GOAL = {1: 1.0, 2: 1.01, 3: 1.01}
+"""Goals that no task can reach: every task grows."""
+
+
+@pytest.fixture(autouse=True)
+def tiny_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(NETWORKS, "tiny", lambda shape: tiny_architecture())
+    monkeypatch.setattr("lsg.sequence.certificate.verify_in_fresh_process", verify)
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_tasks(tmp_path_factory.mktemp("tasks") / "tiny", 3)
+
+
+def job(
+    data: Path, method: str = "cl-lsg", protocol: str = "paper", network: str = "tiny", **changes: object
+) -> Job:
+    settings = METHODS[method].Settings(**({"cap": 2.0, "mask_lr": 5e-3} if method == "cl-lsg" else {}))
+    fields = {"goals": GOAL, "train": TRAIN, "tasks": (1, 2, 3)} | changes
+    return Job("tiny", method, protocol, 1, data=data, network={"name": network}, settings=settings, **fields)  # type: ignore[arg-type]
+
+
+def test_cl_lsg_learns_grows_and_records_every_decision(data: Path, tmp_path: Path) -> None:
+    result = learn_sequence(job(data), tmp_path)
+    assert result["average"] > 0.8
+    assert result["forgetting"] == 0
+    records = [RunDirectory(tmp_path).record(task) for task in (1, 2, 3)]
+    assert records[0]["reason"] == "grew"
+    assert [stage["stage"] for stage in records[1]["stages"]] == [1, 2]
+    for record in records[1:]:
+        grow, keep = record["decisions"]
+        assert (grow["question"], grow["answer"], grow["split"]) == ("grow", True, "test")
+        assert grow["goal"] == 1.01
+        assert grow["value"] == record["stages"][0]["accuracy"]["test"]
+        assert (keep["question"], keep["answer"]) == ("keep_stage_2", True)
+        opened = record["stages"][1]["gates_opened"]
+        before, after = record["growth"]["channels_before"], record["growth"]["channels_after"]
+        assert sum(after.values()) - sum(before.values()) == opened
+        assert record["reason"] == ("grew" if opened else "grew_zero")
+    sizes = [record["size"] for record in records]
+    assert all(later["allocated"] >= earlier["allocated"] for earlier, later in pairwise(sizes))
+    assert all(size["used"] <= size["allocated"] for size in sizes)
+    assert result["matrix"]["3"]["1"] == records[0]["accuracy"]["test"]
+
+
+def test_clean_decides_on_validation_and_drops_a_stage_2_that_is_no_better(
+    data: Path, tmp_path: Path
+) -> None:
+    learn_sequence(job(data, protocol="clean"), tmp_path)
+    for task in (2, 3):
+        record = RunDirectory(tmp_path).record(task)
+        grow, keep = record["decisions"]
+        assert grow["split"] == keep["split"] == "validation"
+        first, second = (stage["accuracy"]["validation"] for stage in record["stages"])
+        assert keep["answer"] == (second > first)
+        if not keep["answer"]:
+            assert record["reason"] == keep["reason"] == "kept_stage_1"
+            assert record["growth"]["channels_before"] == record["growth"]["channels_after"]
+        assert record["accuracy"]["validation"] == max(first, second)
+
+
+def test_a_met_goal_stops_after_stage_1(data: Path, tmp_path: Path) -> None:
+    learn_sequence(job(data, goals={2: 0.0, 3: 0.0}), tmp_path)
+    record = RunDirectory(tmp_path).record(2)
+    assert record["reason"] == "target_met"
+    assert [stage["stage"] for stage in record["stages"]] == [1]
+    assert record["growth"]["channels_before"] == record["growth"]["channels_after"]
+
+
+def test_stored_size_is_the_bytes_on_disk(data: Path, tmp_path: Path) -> None:
+    learn_sequence(job(data), tmp_path)
+    total = 0
+    for task in (1, 2, 3):
+        content = (tmp_path / f"task_{task:02d}.safetensors").read_bytes()
+        total += len(content) - 8 - int.from_bytes(content[:8], "little")
+    dense = tiny_architecture().weights(tiny_architecture().streams)
+    assert RunDirectory(tmp_path).record(3)["size"]["stored"] == pytest.approx(total / (4 * dense))
+
+
+def test_fine_tune_starts_from_the_first_task_of_another_run(data: Path, tmp_path: Path) -> None:
+    learn_sequence(job(data, "scratch", tasks=(1,)), tmp_path / "scratch")
+    whole = learn_sequence(job(data, "fine-tune"), tmp_path / "whole")
+    for task in (2, 3):
+        alone = learn_sequence(
+            job(data, "fine-tune", tasks=(task,), start=tmp_path / "scratch"), tmp_path / f"ft{task}"
+        )
+        assert alone["matrix"][str(task)][str(task)] == whole["matrix"]["3"][str(task)]
+        one, two = (tmp_path / folder / f"task_{task:02d}.safetensors" for folder in (f"ft{task}", "whole"))
+        assert one.read_bytes() == two.read_bytes()
+
+
+def deterministic_files(directory: Path) -> dict[str, bytes]:
+    return {
+        path.name: path.read_bytes() for path in sorted(directory.iterdir()) if path.name != "seconds.json"
+    }
+
+
+RUN = """
+import sys
+from itertools import pairwise
+from pathlib import Path
+from lsg import training
+from lsg.methods import METHODS
+from lsg.networks import NETWORKS
+from lsg.sequence import Job, learn_sequence
+from lsg.training import TrainSettings
+from tests.lsg.tiny import tiny_architecture
+NETWORKS["tiny"] = lambda shape: tiny_architecture()
+import lsg.certificate
+lsg.certificate.verify_in_fresh_process = lsg.certificate.verify
+data, out, slow = Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3])
+if slow:
+    import time
+    train_epoch = training.train_epoch
+    def slowly(*args):
+        time.sleep(slow)
+        return train_epoch(*args)
+    training.train_epoch = slowly
+settings = METHODS["cl-lsg"].Settings(cap=2.0, mask_lr=5e-3)
+job = Job("tiny", "cl-lsg", "paper", 1, (1, 2, 3), data, {"name": "tiny"},
+          TrainSettings(epochs=6, batch_size=8, lr=0.05), settings, {1: 1.0, 2: 1.01, 3: 1.01})
+learn_sequence(job, out, checkpoint_seconds=float(sys.argv[4]))
+"""
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "the run under test did not get there in time"
+        time.sleep(0.005)
+
+
+def epochs_logged(directory: Path, task: int, stage: int) -> int:
+    path = directory / "events.jsonl"
+    lines = path.read_text().splitlines() if path.exists() else []
+    events = [json.loads(line) for line in lines if line.endswith("}")]
+    return sum(e["event"] == "epoch" and (e["task"], e["stage"]) == (task, stage) for e in events)
+
+
+@pytest.mark.parametrize("checkpoint_seconds", ["0", "0.2"])
+def test_killed_anywhere_and_resumed_equals_an_undisturbed_run(
+    data: Path, tmp_path: Path, checkpoint_seconds: str
+) -> None:
+    """SIGKILL in task 1, in stage 1 and in stage 2 of task 2, between checkpoints and right behind them."""
+    learn_sequence(job(data), tmp_path / "whole")
+    killed = tmp_path / "killed"
+    command = [sys.executable, "-c", RUN, str(data), str(killed)]
+    for task, stage, epochs in ((1, 2, 4), (2, 1, 3), (2, 2, 5), (3, 2, 2)):
+        process = subprocess.Popen([*command, "0.02", checkpoint_seconds], cwd=Path(__file__).parents[2])
+        wait_for(lambda at=(task, stage, epochs): epochs_logged(killed, *at[:2]) >= at[2])
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+        assert not (killed / "result.json").exists()
+    assert any(killed.glob("checkpoint_*")), "the last kill left no checkpoint to resume from"
+    subprocess.run([*command, "0", checkpoint_seconds], check=True, cwd=Path(__file__).parents[2])
+    assert deterministic_files(killed) == deterministic_files(tmp_path / "whole")
+
+
+def test_a_torn_checkpoint_costs_time_only(data: Path, tmp_path: Path) -> None:
+    learn_sequence(job(data), tmp_path / "whole")
+    torn = tmp_path / "torn"
+    shutil.copytree(tmp_path / "whole", torn)
+    for name in ("result.json", "task_03.json", "task_03.safetensors"):
+        (torn / name).unlink()
+    (torn / "checkpoint_03_1.safetensors").write_bytes(b"half a checkpoint")
+    learn_sequence(job(data), torn)
+    assert deterministic_files(torn) == deterministic_files(tmp_path / "whole")
+
+
+def test_a_damaged_task_file_is_named(data: Path, tmp_path: Path) -> None:
+    learn_sequence(job(data), tmp_path)
+    path = tmp_path / "task_02.safetensors"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 4
+    path.write_bytes(content)
+    with pytest.raises(DamagedFileError, match=r"task_02\.safetensors"):
+        verify(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "momentum", "decay"),
+    [("sgd", 0.0, 0.0), ("sgd", 0.9, 1e-2), ("adam", 0.9, 1e-2), ("adamw", 0.9, 0.1)],
+)
+def test_no_optimizer_moves_what_is_frozen(
+    data: Path, tmp_path: Path, optimizer: str, momentum: float, decay: float
+) -> None:
+    train = TrainSettings(optimizer, 0.01, momentum, decay, epochs=3, batch_size=8)  # type: ignore[arg-type]
+    learn_sequence(job(data, train=train), tmp_path)
+    report = verify(tmp_path)
+    assert report.tasks == (1, 2, 3)
+    assert report.probes_bit_equal
+
+
+# Mutations: each breaks one thing that keeps earlier tasks as they are, and the certificate must say so.
+
+
+def test_fires_when_the_freeze_is_removed(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Frozen kernels move in training: the bank refuses the solution."""
+    monkeypatch.setattr(optimizers, "assign", lambda target, new, moving: target.copy_(new))
+    with pytest.raises(
+        ForgettingError, match=r"task 2: \d+ frozen kernels of \w+ moved, owned by tasks \[1\]"
+    ):
+        learn_sequence(job(data), tmp_path)
+
+
+def test_fires_when_frozen_kernels_are_overwritten(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same, with a bank that takes whatever training gives: the networks in memory have changed."""
+    monkeypatch.setattr(optimizers, "assign", lambda target, new, moving: target.copy_(new))
+    monkeypatch.setattr(Bank, "_check_frozen", lambda bank, task, solution: None)
+    add = Bank.add
+
+    def overwriting(bank: Bank, task: int, solution: Solution) -> None:
+        add(bank, task, solution)
+        for name, used in solution.used.items():
+            bank.weights[name][used] = solution.weights[name][used]
+
+    monkeypatch.setattr(Bank, "add", overwriting)
+    with pytest.raises(ForgettingError, match=r"task 1 was changed .*(stem|conv1|conv2|fc)\.weight moved"):
+        learn_sequence(job(data), tmp_path)
+
+
+def test_fires_when_a_batchnorm_statistic_is_touched(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tensors = Workspace.private_vectors
+
+    def shared(workspace: Workspace) -> dict[str, torch.Tensor]:
+        """Statistics handed out without a copy, so that training a later task moves them."""
+        vectors = tensors(workspace)
+        first = kept.setdefault("norm.running_mean", vectors["norm.running_mean"])
+        first[:2] += 1e-3
+        vectors["norm.running_mean"] = torch.cat([first, vectors["norm.running_mean"][len(first) :]])[
+            : len(vectors["norm.running_mean"])
+        ]
+        return vectors
+
+    kept: dict[str, torch.Tensor] = {}
+    monkeypatch.setattr(Workspace, "private_vectors", shared)
+    add = Bank.add
+
+    def aliasing(bank: Bank, task: int, solution: Solution) -> None:
+        add(bank, task, solution)
+        if task == 1:
+            bank._records[1].private["norm.running_mean"] = kept["norm.running_mean"][: bank.widths["outer"]]
+
+    monkeypatch.setattr(Bank, "add", aliasing)
+    with pytest.raises(ForgettingError, match=r"norm\.running_mean moved"):
+        learn_sequence(job(data), tmp_path)
+
+
+def test_fires_when_a_released_kernel_leaks_into_an_earlier_task(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An earlier task that sees every kernel owned by somebody, instead of those its bits name."""
+    solution = Bank.solution
+
+    def leaking(bank: Bank, task: int) -> Solution:
+        sound = solution(bank, task)
+        for name, bits in sound.used.items():
+            sound.used[name] = bits | (bank.owners[name][: bits.shape[0], : bits.shape[1]] > 0)
+        return sound
+
+    monkeypatch.setattr(Bank, "solution", leaking)
+    with pytest.raises(ForgettingError, match="task 1 was changed"):
+        learn_sequence(job(data), tmp_path)
+
+
+def test_fires_on_disk_when_a_kernel_is_changed_and_its_file_digest_recomputed(
+    data: Path, tmp_path: Path
+) -> None:
+    learn_sequence(job(data), tmp_path)
+    path, record_path = tmp_path / "task_01.safetensors", tmp_path / "task_01.json"
+    tensors = load_file(path)
+    tensors["fc.owned"][0, 0] += 1e-6
+    save_file(tensors, path)
+    record = json.loads(record_path.read_text())
+    record["digest"] = digest.of_file(path)
+    record_path.write_text(json.dumps(record))
+    with pytest.raises(ForgettingError, match="record before it was changed"):
+        verify(tmp_path)
+    (tmp_path / "job.json").write_text(json.dumps(RunDirectory(tmp_path).job() | {"tasks": [1]}))
+    with pytest.raises(ForgettingError, match=r"task 1 was changed .*fc\.weight moved"):
+        verify(tmp_path)
+
+
+def test_fresh_process_verifies_a_real_network(tmp_path: Path) -> None:
+    """With a network that a fresh process knows, through the command that every run ends with."""
+    data = write_tiny_tasks(tmp_path / "tasks", 2)
+    settings = METHODS["cl-lsg"].Settings()
+    train = TrainSettings(epochs=2, batch_size=8)
+    one = Job("tiny", "cl-lsg", "clean", 1, (1, 2), data, {"name": "lenet"}, train, settings, {2: 0.0})
+    learn_sequence(one, tmp_path / "run")
+    verify_in_fresh_process(tmp_path / "run")
+    path = tmp_path / "run" / "task_01.json"
+    path.write_text(path.read_text().replace('"previous": null', '"previous": "0"'))
+    with pytest.raises(ForgettingError, match="record before it was changed"):
+        verify_in_fresh_process(tmp_path / "run")
+
+
+def test_the_library_imports_nothing_but_torch_numpy_and_safetensors() -> None:
+    code = (
+        "import sys, pkgutil, importlib, lsg\n"
+        "for module in pkgutil.walk_packages(lsg.__path__, 'lsg.'): importlib.import_module(module.name)\n"
+        "banned = {'pipeline', 'ray', 'mlflow', 'dvc', 'torchvision', 'pydantic', 'pandas', 'yaml'}\n"
+        "print(sorted(banned & {name.split('.')[0] for name in sys.modules}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ
+    )
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,172 @@
+"""The update beside autograd equals the update through autograd, and no part of it is dispensable."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+import torch
+
+from lsg import optimizers
+from lsg.growth import Growth, initial_weights
+from lsg.masks import GateSchedule
+from lsg.optimizers import SGD, Adam
+from lsg.update import Masking, Uniform, Update
+from lsg.workspace import Workspace
+from tests.lsg.reference import Reference
+from tests.lsg.tiny import tiny_architecture
+
+EXACT = {"rtol": 1e-11, "atol": 1e-13}
+WIDTHS = {"outer": 3, "inner": 2, "hidden": 4}
+MOMENTUM, DECAY, RATE, MASK_RATE = 0.9, 0.01, 0.05, 2e-3
+
+
+def draws(seed: int) -> Uniform:
+    generator = torch.Generator().manual_seed(seed)
+    return lambda count: torch.rand(count, generator=generator, dtype=torch.float64)
+
+
+def stage_2_workspace() -> Workspace:
+    """Frozen, released and candidate kernels; m^s, m^a and m^g; masks near their threshold."""
+    architecture = tiny_architecture()
+    weights = initial_weights(architecture, WIDTHS, 2, seed=1, task=2, dtype=torch.float64)
+    workspace = Workspace(architecture, WIDTHS, 2, (SGD(MOMENTUM), Adam()), weights, {})
+    workspace.masked[:] = True
+    workspace.table.kernel_grid(workspace.masked, "head")[:] = False
+    draw = torch.Generator().manual_seed(7)
+    for layer in architecture.layers:
+        grid = workspace.table.kernel_grid(workspace.trainable, layer.name)
+        grid.copy_(torch.rand(grid.shape, generator=draw) < 0.4)
+    caps = {"outer": 6, "inner": 5, "hidden": 8}
+    workspace = Growth(1, 2, chunk=0.4, caps=caps, gate_init=0.0, last_epoch=1).begin(workspace)
+    logit = workspace.logit.value
+    logit.copy_(0.005 + 0.004 * torch.randn(len(logit), generator=draw, dtype=torch.float64))
+    workspace.gate_logit.value[workspace.candidate] = 0.01 * torch.randn(
+        int(workspace.candidate.sum()), generator=draw, dtype=torch.float64
+    )
+    return workspace
+
+
+def compare(noise: str = "logit", update_type: type[Update] = Update) -> Reference:
+    """Two sampling epochs of three steps each in both forms; AssertionError where they differ."""
+    workspace = stage_2_workspace()
+    masking = Masking(noise, GateSchedule(scale=100, final_beta=20, epochs=3), penalty=0.01)  # type: ignore[arg-type]
+    reference = Reference(workspace, masking, MOMENTUM, DECAY)
+    update = update_type(workspace, masking, DECAY)
+    images = torch.Generator().manual_seed(3)
+    seen_off = 0
+    for epoch in range(2):
+        mine, theirs = draws(epoch), draws(epoch)
+        update.begin_epoch(mine)
+        reference.begin_epoch(theirs)
+        seen_off += int((update.gate == 0).sum())
+        for _ in range(3):
+            batch = torch.randn(6, 2, 4, 4, generator=images, dtype=torch.float64)
+            labels = torch.randint(0, 2, (6,), generator=images)
+            loss = torch.nn.functional.cross_entropy(workspace.network.train()(batch), labels)
+            loss.backward()
+            assert float(loss.detach()) == pytest.approx(
+                reference.step(batch, labels, RATE, MASK_RATE, theirs), rel=1e-11
+            )
+            update.step(RATE, MASK_RATE, mine)
+    assert seen_off > 0, "no channel was ever off: the case is too easy"
+    assert_equal(workspace, reference)
+    return reference
+
+
+def assert_equal(workspace: Workspace, reference: Reference) -> None:
+    table = workspace.table
+    for layer in table.layers:
+        name = layer.name
+        velocity = table.grid(workspace.weight.state["velocity"], name)
+        torch.testing.assert_close(table.grid(workspace.weight.value, name), reference.weight[name], **EXACT)
+        torch.testing.assert_close(velocity, reference.velocity[name], **EXACT)
+        torch.testing.assert_close(
+            table.kernel_grid(workspace.logit.value, name), reference.logit[name], **EXACT
+        )
+    for stream, span in table.channels_of.items():
+        torch.testing.assert_close(workspace.gate_logit.value[span], reference.gate_logit[stream], **EXACT)
+    private = workspace.private_vectors()
+    for name, value in reference.private.items():
+        torch.testing.assert_close(private[name], value, **EXACT)
+    for name, buffer in reference.network.named_buffers():
+        if "running" in name:
+            torch.testing.assert_close(private[name], buffer, **EXACT)
+
+
+@pytest.mark.parametrize("noise", ["logit", "eq5", "none"])
+def test_equals_autograd_in_float64(noise: str) -> None:
+    compare(noise)
+
+
+class WithoutGateFactor(Update):
+    """dL/da without q."""
+
+    def _step_logits(self, rate: float) -> None:
+        kept, self.input_gate = self.input_gate, torch.ones_like(self.input_gate)
+        super()._step_logits(rate)
+        self.input_gate = kept
+
+
+class WithoutMaskFactor(Update):
+    """dL/dq without a."""
+
+    def _step_logits(self, rate: float) -> None:
+        kept, self.bits = self.bits, torch.ones_like(self.bits)
+        super()._step_logits(rate)
+        self.bits = kept
+
+
+@contextmanager
+def without_copy_back(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with monkeypatch.context() as patch:
+        patch.setattr(optimizers, "assign", lambda target, new, moving: target.copy_(new))
+        yield
+
+
+def test_fails_without_the_masks_factor() -> None:
+    with pytest.raises(AssertionError):
+        compare(update_type=WithoutMaskFactor)
+
+
+class PausedMasksMove(WithoutGateFactor):
+    """Without q in dL/da, and masks of gated-off kernels not paused: the factor alone is then visible."""
+
+    def begin_epoch(self, uniform: Uniform) -> None:
+        super().begin_epoch(uniform)
+        self.logit_moving = self.workspace.masked
+
+
+def test_fails_without_the_gates_factor() -> None:
+    with pytest.raises(AssertionError):
+        compare(update_type=PausedMasksMove)
+
+
+def test_fails_without_the_copy_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    with without_copy_back(monkeypatch), pytest.raises(AssertionError):
+        compare()
+
+
+def test_frozen_and_paused_kernels_keep_their_bits() -> None:
+    workspace = stage_2_workspace()
+    before = {name: tensor.clone() for name, tensor in workspace.tensors().items()}
+    masking = Masking("logit", GateSchedule(100, 20, 3), penalty=0.01)
+    update = Update(workspace, masking, DECAY)
+    uniform = draws(0)
+    update.begin_epoch(uniform)
+    for seed in range(4):
+        batch = torch.randn(6, 2, 4, 4, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+        workspace.network(batch).square().sum().backward()
+        update.step(RATE, MASK_RATE, uniform)
+    off = update.gate == 0
+    paused = off[workspace.table.input] | off[workspace.table.output]
+    still = workspace.table.columns(paused | ~workspace.trainable)
+    moved = 0
+    for name in ("weight.value", "weight.velocity"):
+        after = workspace.table.rows(workspace.tensors()[name])
+        for rows, old, held in zip(after, workspace.table.rows(before[name]), still, strict=True):
+            assert torch.equal(rows[held.squeeze(1)], old[held.squeeze(1)])
+            moved += int((rows != old).sum())
+    assert moved > 0
+    assert torch.equal(workspace.logit.value[paused], before["logit.value"][paused])
