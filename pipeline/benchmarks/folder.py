@@ -1,0 +1,45 @@
+"""A person's own images: `train/<class>/*`, perhaps with `test/<class>/*`, or just `<class>/*`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipeline.benchmarks.images import Images
+from pipeline.benchmarks.settings import DataSettings
+from pipeline.benchmarks.tree import class_files, is_grey, read_classes
+from pipeline.errors import UserError
+
+
+def load(settings: DataSettings) -> Images:
+    """All images, classes by folder name: one channel if all are grey, else three.
+
+    Raises UserError for a missing folder, a class without images, unequal sizes without data.image_size, and
+    a test folder with other classes than the train folder.
+    """
+    root = Path(settings.folder or "")
+    if not root.is_dir():
+        raise UserError(f"{root} is not there; set data.folder to a tree train/<class>/*, test/<class>/*")
+    train = class_files([root / "train" if (root / "train").is_dir() else root])
+    if not train:
+        raise UserError(f"{root} holds no class folders; it needs train/<class>/* or <class>/*")
+    test = class_files([root / "test"]) if _has_test(root) else None
+    if test is not None and set(test) != set(train):
+        name = min(set(test) ^ set(train))
+        raise UserError(f"class {name} is not in both {root / 'train'} and {root / 'test'}; mend the tree")
+    return _read(train, test, settings.image_size)
+
+
+def _has_test(root: Path) -> bool:
+    return (root / "train").is_dir() and (root / "test").is_dir()
+
+
+def _read(train: dict[str, list[Path]], test: dict[str, list[Path]] | None, size: int | None) -> Images:
+    paths = [path for files in (train, test or {}) for group in files.values() for path in group]
+    grey = is_grey(paths)
+    train_images, train_labels = read_classes(train, grey, size)
+    test_images, test_labels = read_classes(test, grey, size) if test is not None else (None, None)
+    if test_images is not None and test_images.shape[1:] != train_images.shape[1:]:
+        raise UserError("train and test images differ in size; set data.image_size")
+    resized = None if size is None else f"short side to {size} (bilinear), centre cut out"
+    names = tuple(train)
+    return Images(train_images, train_labels, test_images, test_labels, names, resized=resized)

@@ -1,0 +1,117 @@
+"""Stage prepare: a benchmark's images become one file a task and a manifest.
+
+A folder `data/tasks/<benchmark>/` holds `task_01.safetensors` and on, with uint8 images [N, C, H, W] and
+int64 labels of the three splits, and `manifest.json`. It is written aside and put in place whole; equal
+settings and images give equal bytes.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lsg import digest
+from lsg.files import write_json, write_tensors
+from pipeline.benchmarks import load_images
+from pipeline.benchmarks.settings import DataSettings
+from pipeline.benchmarks.tasks_file import read_tasks
+from pipeline.errors import UserError
+from pipeline.split import TaskData, split_tasks
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+SPLITS = ("train", "validation", "test")
+SMALLEST_STD = 1 / 255
+
+
+def prepare(benchmark: str, settings: DataSettings, out: Path) -> dict[str, Any]:
+    """Writes the benchmark's tasks and manifest as the folder `out`, replacing it, and returns the manifest.
+
+    Raises UserError for images that are missing, broken or do not fit the settings, and for a disk that
+    cannot be written; `out` is then what it was before.
+    """
+    listed = read_tasks(Path(settings.tasks)) if settings.tasks else None
+    images = load_images(settings)
+    tasks = split_tasks(images, settings, listed)
+    partial = out.with_name(f".{out.name}.partial")
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        records = [_write_task(task, partial) for task in tasks]
+        manifest = {
+            "format": FORMAT,
+            "benchmark": benchmark,
+            "source": settings.source,
+            "resized": images.resized,
+            "image_shape": list(images.train_images.shape[1:]),
+            "split_seed": settings.split_seed,
+            "digest": digest.of_json([record["digest"] for record in records]),
+            "tasks": records,
+        }
+        write_json(partial / MANIFEST, manifest)
+        _put_in_place(partial, out)
+    except OSError as error:
+        raise UserError(
+            f"{out} cannot be written ({error.strerror}); free space or mend its rights, then run again"
+        ) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return manifest
+
+
+def channel_statistics(images: Tensor) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of each channel of uint8 images [N, C, H, W], pixels divided by 255.
+
+    From a histogram, so they are exact to rounding whatever the number of images. A constant channel has
+    the deviation of one grey level, since networks divide by it.
+    """
+    levels = torch.arange(256, dtype=torch.float64) / 255
+    means, deviations = [], []
+    for channel in images.transpose(0, 1):
+        share = torch.bincount(channel.flatten(), minlength=256).double() / channel.numel()
+        mean = float((share * levels).sum())
+        variance = float((share * (levels - mean) ** 2).sum())
+        means.append(mean)
+        deviations.append(max(variance**0.5, SMALLEST_STD))
+    return means, deviations
+
+
+def _write_task(task: TaskData, folder: Path) -> dict[str, Any]:
+    names = [f"{split}_{kind}" for split in SPLITS for kind in ("images", "labels")]
+    tensors: dict[str, Tensor] = {name: getattr(task, name) for name in names}
+    write_tensors(folder / f"task_{task.task:02d}.safetensors", tensors)
+    mean, std = channel_statistics(task.train_images)
+    counts = {split: len(tensors[f"{split}_labels"]) for split in SPLITS}
+    return {
+        "task": task.task,
+        "name": task.name,
+        "classes": list(task.classes),
+        **counts,
+        "mean": mean,
+        "std": std,
+        "digest": digest.combined(tensors),
+    }
+
+
+def _put_in_place(partial: Path, out: Path) -> None:
+    """Makes `partial` the folder `out`; a kill leaves the old, the new or none, never a mixture."""
+    old = out.with_name(f".{out.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if out.exists():
+        out.rename(old)
+    partial.rename(out)
+    _sync_folder(out.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

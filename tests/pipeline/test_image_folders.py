@@ -1,0 +1,191 @@
+"""MiniImageNet, a person's own folders and tasks files: what is read, and what is said when it is wrong."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.benchmarks import folder, load_images, miniimagenet, tree
+from pipeline.benchmarks.settings import DataSettings
+from pipeline.benchmarks.tasks_file import read_tasks
+from pipeline.errors import UserError
+from tests.pipeline.pictures import picture, record, write_png
+
+# --- MiniImageNet -----------------------------------------------------------------------------------------
+
+WORDNET = tuple(f"n{number:08d}" for number in range(6))
+
+
+@pytest.fixture
+def small_mini(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(miniimagenet, "CLASSES", len(WORDNET))
+    monkeypatch.setattr(miniimagenet, "IMAGES_PER_CLASS", 3)
+
+
+def mini_settings(root: Path, **changes: object) -> DataSettings:
+    settings = DataSettings("miniimagenet", folder=str(root), classes_per_task=2, test=1)
+    return replace(settings, **changes)  # type: ignore[arg-type]
+
+
+def write_mini(folder_of: Callable[[int, int], Path]) -> None:
+    """Three images of 90x84 a class; class n has the grey level 10 n."""
+    for number, name in enumerate(WORDNET):
+        for image in range(3):
+            pixels = np.full((84, 90, 3), 10 * number, dtype=np.uint8)
+            write_png(folder_of(number, image) / name / f"{image}.png", pixels)
+
+
+@pytest.mark.usefixtures("small_mini")
+@pytest.mark.parametrize("layout", ["flat", "parts", "mixed"])
+def test_miniimagenet_reads_any_common_layout(tmp_path: Path, layout: str) -> None:
+    parts = ("train", "val", "test")
+    folders: dict[str, Callable[[int, int], Path]] = {
+        "flat": lambda number, image: tmp_path,
+        "parts": lambda number, image: tmp_path / parts[number % 3],
+        "mixed": lambda number, image: tmp_path / parts[image],
+    }
+    write_mini(folders[layout])
+    images = load_images(mini_settings(tmp_path))
+    assert images.train_images.shape == (18, 3, 84, 84)
+    assert images.class_names == WORDNET
+    assert [int(image[0, 0, 0]) // 10 for image in images.train_images] == images.train_labels.tolist()
+    assert images.resized == "short side to 84 (bilinear), centre cut out"
+
+
+@pytest.mark.usefixtures("small_mini")
+def test_miniimagenet_that_is_missing_or_incomplete_says_how_to_get_it(tmp_path: Path) -> None:
+    with pytest.raises(
+        UserError, match=r"nowhere is not there; .*not downloaded.*<class>/\*\.jpg.*data\.folder"
+    ):
+        load_images(mini_settings(tmp_path / "nowhere"))
+    with pytest.raises(UserError, match="is empty; .*not downloaded"):
+        load_images(mini_settings(tmp_path))
+    write_mini(lambda number, image: tmp_path)
+    (tmp_path / WORDNET[4] / "2.png").unlink()
+    with pytest.raises(UserError, match=f"class {WORDNET[4]} holds 2 images instead of 3"):
+        load_images(mini_settings(tmp_path))
+
+
+# --- a person's own folder --------------------------------------------------------------------------------
+
+
+def own_settings(root: Path, **changes: object) -> DataSettings:
+    settings = DataSettings("folder", folder=str(root), classes_per_task=2)
+    return replace(settings, **changes)  # type: ignore[arg-type]
+
+
+def test_a_grey_folder_has_one_channel_and_a_mixed_one_three(tmp_path: Path) -> None:
+    for name, level in (("cat", 10), ("dog", 20)):
+        write_png(tmp_path / "train" / name / "a.png", np.full((9, 9), level, dtype=np.uint8))
+    grey = folder.load(own_settings(tmp_path))
+    assert grey.train_images.shape == (2, 1, 9, 9)
+    assert grey.train_images[:, 0, 0, 0].tolist() == [10, 20]
+    write_png(tmp_path / "test/cat/a.png", np.full((9, 9, 3), (1, 2, 3), dtype=np.uint8))
+    write_png(tmp_path / "test/dog/a.png", np.full((9, 9), 4, dtype=np.uint8))
+    mixed = folder.load(own_settings(tmp_path))
+    assert mixed.test_images is not None
+    assert mixed.train_images.shape == (2, 3, 9, 9)
+    assert mixed.test_images[:, :, 0, 0].tolist() == [[1, 2, 3], [4, 4, 4]]
+
+
+def test_an_image_is_brought_to_size_by_its_short_side_and_the_centre(tmp_path: Path) -> None:
+    wide = np.zeros((16, 48), dtype=np.uint8)
+    wide[:, 16:32] = 200  # the middle third is what remains
+    write_png(tmp_path / "cat/a.png", wide)
+    write_png(tmp_path / "dog/a.png", wide.T.copy())
+    images = folder.load(own_settings(tmp_path, image_size=8))
+    assert images.train_images.shape == (2, 1, 8, 8)
+    # The cut's outermost columns blend a little with what lies beyond, as bilinear sampling does.
+    assert images.train_images[0, 0, :, 1:7].tolist() == [[200] * 6] * 8
+    assert images.train_images[0, 0, :, [0, 7]].tolist() == [[175] * 2] * 8
+    assert torch.equal(images.train_images[1, 0], images.train_images[0, 0].T)
+    assert images.test_images is None
+
+
+def test_images_of_unequal_size_need_an_image_size(tmp_path: Path) -> None:
+    write_png(tmp_path / "cat/a.png", np.zeros((9, 9), dtype=np.uint8))
+    write_png(tmp_path / "dog/a.png", np.zeros((9, 8), dtype=np.uint8))
+    with pytest.raises(
+        UserError, match=r"dog/a.png is 8x9 pixels and .*cat/a.png is 9x9; set data.image_size"
+    ):
+        folder.load(own_settings(tmp_path))
+
+
+def test_large_files_are_read_on_all_cores_to_the_same_pixels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(5):
+        write_png(tmp_path / f"c/{number}.png", picture(record(number)))
+    files = tree.class_files([tmp_path])["c"]
+    plain = tree.read_images(files)
+    monkeypatch.setattr(tree, "WORTH_A_THREAD", 0)
+    assert torch.equal(tree.read_images(files), plain)
+    files[3].write_bytes(b"no image")
+    with pytest.raises(UserError, match=r"c/3.png is not a readable image"):
+        tree.read_images(files)
+
+
+def test_hidden_and_foreign_files_are_no_images(tmp_path: Path) -> None:
+    write_png(tmp_path / "cat/a.png", np.zeros((9, 9), dtype=np.uint8))
+    write_png(tmp_path / "cat/._a.png", np.zeros((9, 9), dtype=np.uint8))
+    (tmp_path / "cat/notes.txt").write_text("hello")
+    (tmp_path / ".cache").mkdir()
+    assert [path.name for path in tree.class_files([tmp_path])["cat"]] == ["a.png"]
+    assert list(tree.class_files([tmp_path])) == ["cat"]
+
+
+def test_a_folder_that_does_not_fit_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="gone is not there; set data.folder"):
+        folder.load(own_settings(tmp_path / "gone"))
+    with pytest.raises(UserError, match="holds no class folders"):
+        folder.load(own_settings(tmp_path))
+    write_png(tmp_path / "train/cat/a.png", np.zeros((9, 9), dtype=np.uint8))
+    write_png(tmp_path / "test/dog/a.png", np.zeros((9, 9), dtype=np.uint8))
+    with pytest.raises(UserError, match="class cat is not in both"):
+        folder.load(own_settings(tmp_path))
+    (tmp_path / "train/dog").mkdir()
+    with pytest.raises(UserError, match=r"class dog in .*train holds no image"):
+        folder.load(own_settings(tmp_path))
+
+
+# --- tasks files ------------------------------------------------------------------------------------------
+
+
+def test_a_tasks_file_is_json_or_yaml(tmp_path: Path) -> None:
+    tasks = [{"name": "pets", "classes": ["cat", "dog"]}, {"name": "low", "classes": [0, 1]}]
+    (tmp_path / "tasks.json").write_text(json.dumps(tasks))
+    (tmp_path / "tasks.yaml").write_text(
+        "- {name: pets, classes: [cat, dog]}\n- {name: low, classes: [0, 1]}\n"
+    )
+    expected = [("pets", ("cat", "dog")), ("low", ("0", "1"))]
+    assert read_tasks(tmp_path / "tasks.json") == expected
+    assert read_tasks(tmp_path / "tasks.yaml") == expected
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("{name: a", "cannot be read"),
+        ("name: a", "is not a list of tasks"),
+        ("[]", "is not a list of tasks"),
+        ("- {name: a}", "task 1 does not have name and classes"),
+        ("- {name: a, classes: [x, y], colour: red}", "task 1 does not have name and classes alone"),
+        ("- {name: a, classes: [no, y]}", "task 1 has a name that is no text; quote it"),
+    ],
+)
+def test_a_tasks_file_that_is_wrong_says_where(tmp_path: Path, content: str, words: str) -> None:
+    path = tmp_path / "tasks.yaml"
+    path.write_text(content)
+    with pytest.raises(UserError, match=words):
+        read_tasks(path)
+
+
+def test_a_missing_tasks_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"none.json cannot be read"):
+        read_tasks(tmp_path / "none.json")
