@@ -1,7 +1,7 @@
 """Checkpoints of a stage of training: one safetensors file, replaced atomically.
 
-It holds the tensors of the workspace and, in its metadata, a JSON object with the position (epoch), the
-widths and what was counted so far. Random streams need no state: each is named by its position
+It holds the tensors of what is trained and, in its metadata, a JSON object with the position (epoch) and
+what was counted so far. Random streams need no state: each is named by its position
 (lsg.seeds). Every stage of a task has a file of its own, and all go when the task's record is written.
 """
 
@@ -11,6 +11,7 @@ import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from lsg.files import write_bytes
 
-Position = dict[str, object]
+Position = dict[str, Any]
 
 
 class Checkpoints:

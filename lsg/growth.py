@@ -139,7 +139,8 @@ def settled(workspace: Workspace) -> Solution:
     for layer in (*architecture.layers, architecture.head):
         grid, bit = table.grid(workspace.weight.value, layer.name), table.kernel_grid(bits, layer.name)
         rows = kept.get(layer.target, torch.arange(len(grid), device=grid.device))
-        columns = kept.get(layer.source, torch.arange(grid.shape[1], device=grid.device))
+        columns = kept.get(layer.source, torch.arange(grid.shape[1] // layer.repeat, device=grid.device))
+        columns = (columns.unsqueeze(1) * layer.repeat + torch.arange(layer.repeat).to(columns)).flatten()
         weights[layer.name] = grid[rows][:, columns].cpu()
         used[layer.name] = bit[rows][:, columns].cpu()
     used.pop(HEAD)

@@ -45,7 +45,7 @@ class KernelTable:
         inputs, outputs = [], []
         for layer in self.layers:
             row = self._channel_indices(layer.target, sizes)
-            column = self._channel_indices(layer.source, sizes)
+            column = self._channel_indices(layer.source, sizes).repeat_interleave(layer.repeat)
             inputs.append(column.repeat(len(row)))
             outputs.append(row.repeat_interleave(len(column)))
         self.input = torch.cat(inputs).to(device)

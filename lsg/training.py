@@ -1,32 +1,29 @@
 """The one training loop, for every method: stages of epochs that survive a kill.
 
-A method describes a stage (which masks, which growth); the trainer runs it, writes events and checkpoints,
-and, started again in the same directory, goes on at the last checkpoint with the same numbers as a run
-that was never interrupted.
+A method makes a trainee and describes a stage; the trainer runs it, writes events and checkpoints, and,
+started again in the same directory, goes on at the last checkpoint with the same numbers as a run that was
+never interrupted.
 """
 
 from __future__ import annotations
 
 import time
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Literal, cast, get_args
+from typing import Any, Literal, Protocol, get_args
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from lsg import seeds
-from lsg.checkpoint import Checkpoints, Position
+from lsg.checkpoint import Checkpoints
 from lsg.data import Batches, Task
 from lsg.events import EventLog
-from lsg.growth import Growth
 from lsg.optimizers import SGD, Adam, Optimizer
 from lsg.settings import require, require_one_of
-from lsg.update import Masking, Uniform, Update
-from lsg.workspace import Workspace
+from lsg.update import Uniform
 
 OptimizerName = Literal["sgd", "adam", "adamw"]
 BACKWARD_COST = 3
@@ -97,12 +94,43 @@ class MaskRates:
         return self.lr * (self.factors[passed - 1] if passed else 1.0)
 
 
+class Trainee(Protocol):
+    """What the loop trains: `lsg.masked.MaskedTraining` or `lsg.plain.PlainTraining`."""
+
+    @property
+    def network(self) -> nn.Module:
+        """Images to logits; its parameters' gradients are what `step` works from."""
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulate operations of one image's forward pass."""
+
+    def penalty(self) -> Tensor | None:
+        """A term of the loss beside the cross entropy."""
+
+    def begin_epoch(self, epoch: int, uniform: Uniform) -> None:
+        """Draw and decide what stands for the epoch (from 1)."""
+
+    def step(self, rate: float, mask_rate: float, uniform: Uniform) -> None:
+        """One step from the gradients, which are then cleared."""
+
+    def progress(self) -> dict[str, Any]:
+        """What the epoch's event says beside loss and accuracy."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The state for a checkpoint, with `position` for what is no tensor."""
+
+    def position(self) -> dict[str, Any]: ...
+
+    def load(self, tensors: Mapping[str, Tensor], position: Mapping[str, Any]) -> None:
+        """Take up the state of a checkpoint."""
+
+
 @dataclass(frozen=True)
 class Stage:
-    """What one stage of a task trains. `lr` and `epochs` are those of the settings unless given."""
+    """One stage of a task. `lr` and `epochs` are those of the settings unless given."""
 
     number: int
-    masking: Masking | None = None
     mask_rates: MaskRates = MaskRates()
     lr: float | None = None
     epochs: int | None = None
@@ -127,7 +155,6 @@ class Trainer:
 
     settings: TrainSettings
     seed: int
-    directory: Path
     log: EventLog
     checkpoints: Checkpoints
     device: torch.device | str = "cpu"
@@ -142,26 +169,20 @@ class Trainer:
         self.checkpoints.task = task
         self.logs, self.stage_end = [], self.log.size_behind_task(previous)
 
-    def run(self, stage: Stage, workspace: Workspace, task: Task, growth: Growth | None = None) -> Workspace:
-        """Train one stage and return the workspace, which is another one if it grew."""
+    def run(self, stage: Stage, trainee: Trainee, task: Task) -> None:
+        """Train one stage, from its checkpoint if there is one."""
         epochs = stage.epochs or self.settings.epochs
-        workspace, log = self._resumed(stage, epochs, workspace, growth)
+        log = self._resumed(stage, epochs, trainee)
         batches = self._batches(task, stage)
-        update = Update(workspace, stage.masking, self.settings.weight_decay)
         for epoch in range(log.epochs + 1, epochs + 1):
             started = time.perf_counter()
-            if growth is not None:
-                wider = growth.before_epoch(workspace, epoch)
-                if wider is not workspace:
-                    workspace, update = wider, Update(wider, stage.masking, self.settings.weight_decay)
-            self._train_epoch(stage, epoch, epochs, workspace, update, batches, log)
+            self._train_epoch(stage, epoch, epochs, trainee, batches, log)
             log.seconds += time.perf_counter() - started
-            self._report(task, epochs, workspace, log)
+            self._report(task, epochs, trainee, log)
             if epoch == epochs or self.checkpoints.due():
-                self._save(stage, workspace, growth, log)
+                self._save(stage, trainee, log)
         self.global_epoch += epochs
         self.logs.append(log)
-        return workspace
 
     def _batches(self, task: Task, stage: Stage) -> Batches:
         settings = self.settings
@@ -169,36 +190,19 @@ class Trainer:
         return Batches(task, settings.batch_size, settings.crop_padding, settings.flip, seed, self.device)
 
     def _train_epoch(
-        self,
-        stage: Stage,
-        epoch: int,
-        epochs: int,
-        workspace: Workspace,
-        update: Update,
-        batches: Batches,
-        log: StageLog,
+        self, stage: Stage, epoch: int, epochs: int, trainee: Trainee, batches: Batches, log: StageLog
     ) -> None:
-        settings = self.settings
-        drops = drops_before(epoch, epochs, settings.lr_drops)
-        rate = (stage.lr or settings.lr) * settings.lr_drop_factor**drops
+        drops = drops_before(epoch, epochs, self.settings.lr_drops)
+        rate = (stage.lr or self.settings.lr) * self.settings.lr_drop_factor**drops
         mask_rate = stage.mask_rates.at(epoch, epochs)
-        uniform = self._uniform(workspace, batches.task, stage.number, epoch)
-        update.begin_epoch(uniform)
-        loss, hits = train_epoch(workspace, update, batches, epoch, rate, mask_rate, uniform)
+        draws = seeds.generator(self.device, "masks", self.seed, batches.task, stage.number, epoch)
+        loss, hits = train_epoch(trainee, batches, epoch, rate, mask_rate, draws)
         images = len(batches.labels)
         log.epochs, log.steps = epoch, log.steps + len(batches)
-        log.macs += BACKWARD_COST * images * workspace.architecture.macs(workspace.widths, workspace.classes)
+        log.macs += BACKWARD_COST * images * trainee.macs
         log.train_loss, log.train_accuracy = loss / images, hits / images
 
-    def _uniform(self, workspace: Workspace, task: int, stage: int, epoch: int) -> Uniform:
-        draws = seeds.generator(workspace.device, "masks", self.seed, task, stage, epoch)
-        return lambda count: torch.rand(
-            count, generator=draws, dtype=workspace.dtype, device=workspace.device
-        )
-
-    def _report(self, task: Task, epochs: int, workspace: Workspace, log: StageLog) -> None:
-        candidates = workspace.candidate
-        dense = workspace.architecture.weights(workspace.architecture.streams)
+    def _report(self, task: Task, epochs: int, trainee: Trainee, log: StageLog) -> None:
         self.log.append(
             {
                 "event": "epoch",
@@ -210,64 +214,51 @@ class Trainer:
                 "steps": log.steps,
                 "train_loss": log.train_loss,
                 "train_accuracy": log.train_accuracy,
-                "candidates": int(candidates.sum()),
-                "gates_on": int((workspace.gate_logit.value[candidates] > 0).sum()),
-                "size": workspace.architecture.weights(workspace.widths) / dense,
             }
+            | trainee.progress()
         )
 
-    def _save(self, stage: Stage, workspace: Workspace, growth: Growth | None, log: StageLog) -> None:
-        position: Position = {
-            "log": vars(log),
-            "widths": workspace.widths,
-            "last_chunk": growth.last_chunk if growth else {},
-            "events": self.log.size(),
-        }
+    def _save(self, stage: Stage, trainee: Trainee, log: StageLog) -> None:
         self.stage_end = self.log.size()
-        self.checkpoints.save(stage.number, workspace.tensors(), position)
+        position = {"log": vars(log), "events": self.stage_end, "trainee": trainee.position()}
+        self.checkpoints.save(stage.number, trainee.tensors(), position)
 
-    def _resumed(
-        self, stage: Stage, epochs: int, workspace: Workspace, growth: Growth | None
-    ) -> tuple[Workspace, StageLog]:
+    def _resumed(self, stage: Stage, epochs: int, trainee: Trainee) -> StageLog:
+        """Load the stage's checkpoint, and cut the log where the work goes on if the stage is not complete."""
         saved = self.checkpoints.load(stage.number)
         if saved is None:
             self.log.cut_to(self.stage_end)
-            return workspace, StageLog(stage.number)
+            return StageLog(stage.number)
         tensors, position = saved
-        widths = cast(dict[str, int], position["widths"])
-        if widths != workspace.widths:
-            workspace = workspace.like(widths)
-        workspace.load(tensors)
-        if growth is not None:
-            growth.last_chunk = dict(cast(dict[str, int], position["last_chunk"]))
-        log = StageLog(**cast(dict[str, int], position["log"]))
-        self.stage_end = cast(int, position["events"])
+        trainee.load(tensors, position["trainee"])
+        log = StageLog(**position["log"])
+        self.stage_end = position["events"]
         if log.epochs < epochs:
             self.log.cut_to(self.stage_end)
-        return workspace, log
+        return log
 
 
 def train_epoch(
-    workspace: Workspace,
-    update: Update,
-    batches: Batches,
-    epoch: int,
-    rate: float,
-    mask_rate: float,
-    uniform: Uniform,
+    trainee: Trainee, batches: Batches, epoch: int, rate: float, mask_rate: float, draws: torch.Generator
 ) -> tuple[float, int]:
     """One pass over the batches; the sum of the losses over the images, and the number classified right.
 
     Both are summed on the device, so nothing waits for it inside the epoch.
     """
-    network = workspace.network.train()
-    loss_sum = torch.zeros((), device=workspace.device)
-    hits = torch.zeros((), dtype=torch.long, device=workspace.device)
+
+    def uniform(count: int) -> Tensor:
+        return torch.rand(count, generator=draws, device=draws.device)
+
+    trainee.begin_epoch(epoch, uniform)
+    network = trainee.network.train()
+    loss_sum = torch.zeros((), device=draws.device)
+    hits = torch.zeros((), dtype=torch.long, device=draws.device)
     for images, labels in batches.epoch(epoch):
         logits: Tensor = network(images)
         loss = cross_entropy(logits, labels)
-        loss.backward()
-        update.step(rate, mask_rate, uniform)
+        penalty = trainee.penalty()
+        (loss if penalty is None else loss + penalty).backward()
+        trainee.step(rate, mask_rate, uniform)
         loss_sum += loss.detach() * len(labels)
         hits += (logits.detach().argmax(1) == labels).sum()
     return float(loss_sum), int(hits)

@@ -23,6 +23,7 @@ from lsg.bank import FREE, Bank, Solution
 from lsg.data import Task
 from lsg.evaluation import accuracy
 from lsg.growth import Growth, cap_widths, initial_weights, reused_weights, seed_widths, settled
+from lsg.masked import MaskedTraining
 from lsg.masks import GateSchedule, Noise
 from lsg.methods.method import DECISION_SPLIT, Lesson, Method, Protocol
 from lsg.networks.architecture import HEAD, Architecture
@@ -123,7 +124,7 @@ class ClLsg(Method):
         """Stage 1 of a later task: pick and reuse; stage 2 only if that misses the goal."""
         assert goal is not None, "CL-LSG needs a target accuracy for every task after the first"
         lesson = Lesson("target_met")
-        workspace = trainer.run(self._stage(REUSE, trainer), self._picked(task, trainer), task)
+        workspace = self._train(REUSE, self._picked(task, trainer), task, trainer)
         reused = settled(workspace)
         before = self._judge(reused, task, trainer, lesson, REUSE)
         self._decide(
@@ -147,12 +148,12 @@ class ClLsg(Method):
         self, workspace: Workspace, task: Task, trainer: Trainer, lesson: Lesson
     ) -> tuple[Solution, float]:
         """Stage 2: candidates beside what there is; its settled network and accuracy."""
-        settings, stage = self.settings, self._stage(GROW, trainer)
+        settings = self.settings
         last_epoch = round(
             trainer.settings.epochs * (settings.mask_lr_drops[0] if settings.mask_lr_drops else 1)
         )
         growth = Growth(self.seed, task.number, settings.chunk, self.caps, settings.gate_init, last_epoch)
-        workspace = trainer.run(stage, growth.begin(workspace), task, growth)
+        workspace = self._train(GROW, growth.begin(workspace), task, trainer, growth)
         solution = settled(workspace)
         candidates = int(workspace.candidate.sum())
         dropped = sum(workspace.widths.values()) - sum(solution.widths.values())
@@ -182,11 +183,17 @@ class ClLsg(Method):
             }
         )
 
-    def _stage(self, number: int, trainer: Trainer) -> Stage:
-        settings = self.settings
-        gates = GateSchedule(settings.gate_scale, settings.gate_final_beta, trainer.settings.epochs)
+    def _train(
+        self, number: int, workspace: Workspace, task: Task, trainer: Trainer, growth: Growth | None = None
+    ) -> Workspace:
+        """Run one stage; the workspace is another one if it grew."""
+        settings, train = self.settings, trainer.settings
+        gates = GateSchedule(settings.gate_scale, settings.gate_final_beta, train.epochs)
+        masking = Masking(settings.noise, gates, settings.penalty)
         rates = MaskRates(settings.mask_lr, settings.mask_lr_drops, settings.mask_lr_factors)
-        return Stage(number, Masking(settings.noise, gates, settings.penalty), rates)
+        training = MaskedTraining(workspace, masking, train.weight_decay, growth)
+        trainer.run(Stage(number, rates), training, task)
+        return training.workspace
 
     def _seed(self, task: Task, trainer: Trainer) -> Workspace:
         """The seed network: every kernel new, trainable and masked."""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from lsg.data import Task
 from lsg.evaluation import accuracy
 from lsg.growth import initial_weights
+from lsg.masked import MaskedTraining
 from lsg.methods.method import DECISION_SPLIT, Lesson, Method, Protocol
 from lsg.networks.architecture import HEAD, Architecture
 from lsg.training import Stage, Trainer
@@ -47,7 +48,7 @@ class Dense(Method):
             trainer.device,
             dense=True,
         )
-        workspace = trainer.run(self.stage(), workspace, task)
+        trainer.run(self.stage(), MaskedTraining(workspace, None, trainer.settings.weight_decay), task)
         grids = {f"{name}.weight": grid.cpu().clone() for name, grid in workspace.weight_grids().items()}
         self.states[task.number] = grids | {name: v.cpu() for name, v in workspace.private_vectors().items()}
         split = task.split(DECISION_SPLIT[self.protocol])

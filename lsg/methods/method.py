@@ -45,6 +45,9 @@ class Method(ABC):
     """
 
     Settings: ClassVar[type]
+    forgets: ClassVar[bool] = False
+    """Whether learning a task may change earlier tasks' networks. Then there is no certificate, each task's
+    file holds the whole state after it, and restoring it replaces the state before."""
 
     def __init__(self, architecture: Architecture, settings: Any, protocol: Protocol, seed: int) -> None:
         self.architecture, self.settings = architecture, settings

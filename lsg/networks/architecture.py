@@ -9,7 +9,7 @@ feature map, so its area is the map's.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import nn
 
@@ -30,6 +30,8 @@ class Layer:
     area: int
     positions: int
     """Places of the feature map at which each kernel is applied (1 for a fully connected layer)."""
+    repeat: int = 1
+    """Kernels a pair of channels: 1, or with element-wise masks as many as the pair has weights."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class Architecture:
 
     def shape(self, layer: Layer, widths: Widths, classes: int = 0) -> tuple[int, int, int]:
         """The layer's weight as a grid of kernels: outputs, inputs, area."""
-        inputs = self.channels(layer.source, widths)
+        inputs = self.channels(layer.source, widths) * layer.repeat
         return self.channels(layer.target, widths, classes), inputs, layer.area
 
     def weights(self, widths: Widths) -> int:
@@ -78,7 +80,12 @@ class Architecture:
 
     def fan_in(self, layer: Layer) -> int:
         """Inputs of one unit in the dense 1x network, which sets the scale of every initial weight."""
-        return self.channels(layer.source, self.streams) * layer.area
+        return self.channels(layer.source, self.streams) * layer.repeat * layer.area
+
+    def elementwise(self) -> Architecture:
+        """The same networks with every weight a kernel of its own, for methods that mask single weights."""
+        single = [replace(layer, area=1, repeat=layer.area) for layer in (*self.layers, self.head)]
+        return replace(self, layers=tuple(single[:-1]), head=single[-1])
 
     def private_streams(self) -> dict[str, str]:
         """Vectors that belong to a task (biases, BatchNorm's affine and statistics) and their streams."""

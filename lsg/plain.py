@@ -1,0 +1,85 @@
+"""Any module in the training loop: gradients by autograd, steps by an optimizer of torch.
+
+For methods whose network is not a masked dense one (columns, sums of tensors, regularised units). They
+share loop, data path, checkpoints and counting with all others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lsg.update import Uniform
+
+
+class PlainTraining:
+    """Trains a module's parameters with an optimizer of torch.
+
+    Args:
+        network: images to logits; only what the optimizer holds is trained.
+        optimizer: its parameter groups' rates are set to the schedule's rate times the group's `scale`
+            entry (1 where it has none), or to the schedule's mask rate in groups with `mask` true.
+        macs: multiply-accumulate operations of one image's forward pass.
+        penalty: added to the cross entropy.
+        before_step, after_step: called before and after each step of the optimizer with the rate (frozen
+            entries' gradients; proximal steps).
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        macs: int,
+        penalty: Callable[[], Tensor] | None = None,
+        before_step: Callable[[float], None] | None = None,
+        after_step: Callable[[float], None] | None = None,
+    ) -> None:
+        self.network, self.optimizer, self.macs = network, optimizer, macs
+        self._penalty, self._before_step, self._after_step = penalty, before_step, after_step
+
+    def penalty(self) -> Tensor | None:
+        return self._penalty() if self._penalty is not None else None
+
+    def begin_epoch(self, epoch: int, uniform: Uniform) -> None:
+        """Nothing is drawn."""
+
+    def step(self, rate: float, mask_rate: float, uniform: Uniform) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] = mask_rate if group.get("mask") else rate * group.get("scale", 1.0)
+        if self._before_step is not None:
+            self._before_step(rate)
+        self.optimizer.step()
+        if self._after_step is not None:
+            with torch.no_grad():
+                self._after_step(rate)
+        self.optimizer.zero_grad(set_to_none=False)
+
+    def progress(self) -> dict[str, Any]:
+        return {}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The module's state and the optimizer's, by name."""
+        state = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
+        for place, slots in self.optimizer.state_dict()["state"].items():
+            state |= {
+                f"optimizer.{place}.{slot}": value for slot, value in slots.items() if value is not None
+            }
+        return state
+
+    def position(self) -> dict[str, Any]:
+        return {}
+
+    def load(self, tensors: Mapping[str, Tensor], position: Mapping[str, Any]) -> None:
+        network = {
+            name.removeprefix("network."): t for name, t in tensors.items() if name.startswith("network.")
+        }
+        self.network.load_state_dict(network)
+        states: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in tensors.items():
+            if name.startswith("optimizer."):
+                _, place, slot = name.split(".")
+                states.setdefault(int(place), {})[slot] = tensor
+        self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": states})
