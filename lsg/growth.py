@@ -77,6 +77,7 @@ class Growth:
         chunk: candidates a chunk, as a fraction of each stream's 1x channels.
         caps: most channels of each stream.
         gate_init: s of a new candidate.
+        masked: whether its kernels have masks (m^a).
         last_epoch: chunks open before this epoch only; later ones could not be judged any more.
     """
 
@@ -86,6 +87,7 @@ class Growth:
     caps: Widths
     gate_init: float
     last_epoch: int
+    masked: bool = True
     last_chunk: dict[str, int] = field(default_factory=dict)
     """For each stream the first channel of its newest chunk."""
 
@@ -112,7 +114,7 @@ class Growth:
             widths[stream] = max(widths[stream], min(widths[stream] + size, self.caps[stream]))
         if widths == workspace.widths:
             return workspace
-        wider = workspace.grown(widths, lambda old: self._fresh(old, widths))
+        wider = workspace.grown(widths, lambda old: self._fresh(old, widths), self.masked)
         for stream, first in workspace.widths.items():
             if widths[stream] > first:
                 span = wider.table.channels_of[stream]

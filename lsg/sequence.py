@@ -134,7 +134,7 @@ class Sequence:
         self.trainer.global_epoch += sum(stage["epochs"] for stage in self.records[number]["stages"])
 
     def _count(self, tensors: Mapping[str, Tensor]) -> None:
-        """Add up the bytes of the tasks' files; the newest file of a method that forgets replaces the others."""
+        """Add up the bytes of the task files; the newest one of a method that forgets replaces all others."""
         before = 0 if self.method.forgets else self.stored_bytes
         self.stored_bytes = before + stored_bytes(tensors)
 

@@ -224,7 +224,7 @@ class Trainer:
         self.checkpoints.save(stage.number, trainee.tensors(), position)
 
     def _resumed(self, stage: Stage, epochs: int, trainee: Trainee) -> StageLog:
-        """Load the stage's checkpoint, and cut the log where the work goes on if the stage is not complete."""
+        """Load the stage's checkpoint; cut the log where the work goes on, unless the stage is complete."""
         saved = self.checkpoints.load(stage.number)
         if saved is None:
             self.log.cut_to(self.stage_end)

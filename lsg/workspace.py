@@ -198,12 +198,12 @@ class Workspace:
             self.architecture, widths, self.classes, self.optimizers, empty, {}, self.device, self.dense
         )
 
-    def grown(self, widths: Widths, make_weights: Callable[[Workspace], Grids]) -> Workspace:
+    def grown(self, widths: Widths, make_weights: Callable[[Workspace], Grids], masked: bool) -> Workspace:
         """A wider workspace that goes on where this one stands.
 
-        New channels come behind the old ones of their stream. What is new starts trainable and masked,
-        with the weights that `make_weights(self)` gives for the whole grid of each layer (only their new
-        kernels are taken), fresh optimizer state, and gates off the candidates' list (see lsg.growth).
+        New channels come behind the old ones of their stream. What is new starts trainable, with a mask
+        if `masked`, with fresh optimizer state, off the candidates' list, and with the weights that
+        `make_weights(self)` gives (of whole grids; only the new kernels are taken).
         """
         weights = make_weights(self)
         for layer in self.table.layers:
@@ -218,7 +218,7 @@ class Workspace:
             self.private_vectors(),
             self.device,
         )
-        wider.masked[:] = True
+        wider.masked[:] = masked
         wider.table.kernel_grid(wider.masked, HEAD)[:] = False
         copy_over(self, wider)
         return wider

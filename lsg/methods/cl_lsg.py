@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, get_args
 
+import torch
 from torch import Tensor, nn
 
 from lsg.bank import FREE, Bank, Solution
@@ -34,6 +35,8 @@ from lsg.update import Masking
 from lsg.workspace import Workspace
 
 REUSE, GROW = 1, 2
+SHUT = -1.0
+"""Logit of a released kernel that may not be trained: always off, and without a gradient at weight 0."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,8 @@ class ClLsgSettings:
     chunk: candidates a chunk, as a share of each stream's 1x channels.
     gate_init, gate_scale, gate_final_beta: s of a new candidate; kappa; the last beta.
     penalty: lambda, on the sum of the candidates' keep probabilities.
+    selective, attentive, retrain: the parts of the method (table 8): masks m^s on preserved kernels, masks
+        m^a on new and released ones, training of released kernels. Without all three it is growth alone.
     noise: of kernel masks, `logit` | `eq5` | `none`.
     mask_lr, mask_lr_drops, mask_lr_factors: Adam's rate for masks and gates, and its factor from each of
         these shares of the epochs on.
@@ -57,6 +62,9 @@ class ClLsgSettings:
     gate_scale: float = 100.0
     gate_final_beta: float = 20.0
     penalty: float = 1e-4
+    selective: bool = True
+    attentive: bool = True
+    retrain: bool = True
     noise: Noise = "logit"
     mask_lr: float = 5e-4
     mask_lr_drops: tuple[float, ...] = (0.5, 0.7)
@@ -152,7 +160,15 @@ class ClLsg(Method):
         last_epoch = round(
             trainer.settings.epochs * (settings.mask_lr_drops[0] if settings.mask_lr_drops else 1)
         )
-        growth = Growth(self.seed, task.number, settings.chunk, self.caps, settings.gate_init, last_epoch)
+        growth = Growth(
+            self.seed,
+            task.number,
+            settings.chunk,
+            self.caps,
+            settings.gate_init,
+            last_epoch,
+            settings.attentive,
+        )
         workspace = self._train(GROW, growth.begin(workspace), task, trainer, growth)
         solution = settled(workspace)
         candidates = int(workspace.candidate.sum())
@@ -220,12 +236,22 @@ class ClLsg(Method):
         workspace = Workspace(
             self.architecture, widths, classes, optimizers, weights, private, trainer.device
         )
-        workspace.masked[:] = True
-        workspace.table.kernel_grid(workspace.masked, HEAD)[:] = False
+        self._assign_masks(workspace, bank)
+        return workspace
+
+    def _assign_masks(self, workspace: Workspace, bank: Bank) -> None:
+        """m^s on the bank's owned kernels, which are frozen; m^a on all others but the head's."""
+        settings, table = self.settings, workspace.table
+        workspace.masked[:] = settings.attentive
+        table.kernel_grid(workspace.masked, HEAD)[:] = False
         for layer in self.architecture.layers if bank.tasks else ():
             free = bank.owners[layer.name] == FREE
-            workspace.table.kernel_grid(workspace.trainable, layer.name).copy_(free)
-        return workspace
+            table.kernel_grid(workspace.trainable, layer.name).copy_(free & settings.retrain)
+            masked = torch.where(free, settings.attentive or not settings.retrain, settings.selective)
+            table.kernel_grid(workspace.masked, layer.name).copy_(masked)
+            if not settings.retrain:
+                table.grid(workspace.weight.value, layer.name)[free] = 0.0
+                table.kernel_grid(workspace.logit.value, layer.name)[free] = SHUT
 
     def network(self, task: int) -> nn.Module:
         return self.bank.network(task)

@@ -1,0 +1,103 @@
+"""The parts of CL-LSG change exactly what they name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from lsg.bank import FREE
+from lsg.checkpoint import Checkpoints
+from lsg.events import EventLog
+from lsg.methods.cl_lsg import SHUT, ClLsg, ClLsgSettings
+from lsg.networks.architecture import HEAD
+from lsg.training import Trainer, TrainSettings
+from tests.lsg.tiny import tiny_architecture, tiny_task
+
+FIELDS = ("weight.value", "trainable", "masked", "logit.value")
+
+
+def trainer(tmp_path: Path) -> Trainer:
+    settings = TrainSettings(epochs=4, batch_size=8, lr=0.05)
+    return Trainer(settings, 1, EventLog(tmp_path / "events.jsonl"), Checkpoints(tmp_path, 1e9))
+
+
+def learned(tmp_path: Path, **parts: bool) -> ClLsg:
+    """After task 1 of a run in which the masks of a third of the kernels are off."""
+    method = ClLsg(tiny_architecture(), ClLsgSettings(cap=2.0, **parts), "paper", seed=1)
+    one = ClLsg(tiny_architecture(), ClLsgSettings(cap=2.0), "paper", seed=1)
+    one.learn(tiny_task(1), None, trainer(tmp_path))
+    solution = one.bank.solution(1)
+    draw = torch.Generator().manual_seed(0)
+    for used in solution.used.values():
+        used &= torch.rand(used.shape, generator=draw) < 0.67
+    method.bank.add(1, solution)
+    return method
+
+
+def picked(method: ClLsg, tmp_path: Path) -> dict[str, dict[str, torch.Tensor]]:
+    """Per-kernel state of each layer at the start of task 2's stage 1."""
+    workspace = method._picked(tiny_task(2), trainer(tmp_path))
+    tensors, table = workspace.tensors(), workspace.table
+    return {
+        layer.name: {name: table.kernel_grid(tensors[name], layer.name) for name in FIELDS[1:]}
+        | {"weight.value": table.grid(tensors["weight.value"], layer.name)}
+        for layer in table.layers
+    }
+
+
+def test_all_parts_mask_everything_and_train_what_is_free(tmp_path: Path) -> None:
+    method = learned(tmp_path)
+    state = picked(method, tmp_path)
+    for name, owners in method.bank.owners.items():
+        assert state[name]["masked"].all()
+        assert torch.equal(state[name]["trainable"], owners == FREE)
+        alive = (owners != FREE).any(1, keepdim=True).expand_as(owners)
+        assert (state[name]["weight.value"][(owners == FREE) & alive] == 0).all()
+        assert torch.equal(state[name]["weight.value"][owners != FREE], method.bank.weights[name][owners != FREE])
+    assert state[HEAD]["trainable"].all()
+    assert not state[HEAD]["masked"].any()
+
+
+@pytest.mark.parametrize("part", ["selective", "attentive", "retrain"])
+def test_a_part_changes_only_the_kernels_it_names(tmp_path: Path, part: str) -> None:
+    whole, without = learned(tmp_path), learned(tmp_path, **{part: False})
+    before, after = picked(whole, tmp_path), picked(without, tmp_path)
+    changed = 0
+    for name, owners in whole.bank.owners.items():
+        named = owners != FREE if part == "selective" else owners == FREE
+        for field in FIELDS:
+            difference = before[name][field] != after[name][field]
+            difference = difference.any(2) if difference.dim() == 3 else difference
+            assert not difference[~named].any(), (name, field)
+            changed += int(difference.sum())
+    assert changed > 0
+
+
+def test_without_retraining_released_kernels_stay_shut(tmp_path: Path) -> None:
+    method = learned(tmp_path, retrain=False)
+    free = {name: owners == FREE for name, owners in method.bank.owners.items()}
+    state = picked(method, tmp_path)
+    for name, grid in free.items():
+        assert not state[name]["trainable"][grid].any()
+        assert (state[name]["logit.value"][grid] == SHUT).all()
+    method.learn(tiny_task(2), 0.0, trainer(tmp_path))
+    for name, grid in free.items():
+        assert (method.bank.owners[name][grid] == FREE).all()
+
+
+def test_growth_alone_owns_every_kernel_that_it_keeps(tmp_path: Path) -> None:
+    settings = ClLsgSettings(cap=2.0, selective=False, attentive=False, retrain=False)
+    method = ClLsg(tiny_architecture(), settings, "paper", seed=1)
+    run = trainer(tmp_path)
+    method.learn(tiny_task(1), None, run)
+    assert method.bank.released_share() == 0
+    widths = dict(method.bank.widths)
+    run.begin_task(2, None)
+    run.checkpoints.clear()
+    method.learn(tiny_task(2), 1.01, run)
+    assert method.bank.released_share() == 0
+    assert all(method.bank.widths[stream] >= width for stream, width in widths.items())
+    for used in method.bank.solution(2).used.values():
+        assert used.all()
