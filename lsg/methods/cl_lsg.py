@@ -140,7 +140,7 @@ class ClLsg(Method):
         )
         if before >= goal:
             return reused, lesson
-        if all(workspace.widths[stream] >= cap for stream, cap in self.caps.items()):
+        if not self._can_grow(workspace.widths):
             lesson.reason = "at_cap"
             return reused, lesson
         grown, after = self._grow(workspace, task, trainer, lesson)
@@ -151,6 +151,9 @@ class ClLsg(Method):
         lesson.reason = "grew" if grown.widths != reused.widths else "grew_zero"
         self._decide(lesson, "keep_stage_2", True, after, before, lesson.reason)
         return grown, lesson
+
+    def _can_grow(self, widths: dict[str, int]) -> bool:
+        return any(widths[stream] < cap for stream, cap in self.caps.items())
 
     def _grow(
         self, workspace: Workspace, task: Task, trainer: Trainer, lesson: Lesson

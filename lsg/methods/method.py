@@ -48,6 +48,8 @@ class Method(ABC):
     forgets: ClassVar[bool] = False
     """Whether learning a task may change earlier tasks' networks. Then there is no certificate, each task's
     file holds the whole state after it, and restoring it replaces the state before."""
+    remaining: int | None = None
+    """How many tasks follow the one that is learned next; None where nobody knows."""
 
     def __init__(self, architecture: Architecture, settings: Any, protocol: Protocol, seed: int) -> None:
         self.architecture, self.settings = architecture, settings

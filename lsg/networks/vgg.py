@@ -13,28 +13,33 @@ from torch import Tensor, nn
 from lsg.networks.architecture import CLASSES, HEAD, IMAGE, Architecture, Layer, Widths
 
 BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
+FC_STREAMS = ("fc1", "fc2")
 
 
 class VGG(nn.Module):
     """Images `[N, C, H, W]` to logits `[N, classes]`."""
 
-    def __init__(self, layers: tuple[Layer, ...], channels: int, widths: Widths, classes: int) -> None:
+    def __init__(self, image_shape: tuple[int, int, int], widths: Widths, classes: int) -> None:
         super().__init__()
-        sizes = {IMAGE: channels, **widths}
+        inputs, height, width = image_shape
         self.blocks = nn.ModuleList()
-        for number, block in enumerate(BLOCKS):
+        for number, block in enumerate(BLOCKS, start=1):
             parts: list[nn.Module] = []
-            for place in range(len(block)):
-                layer = next(one for one in layers if one.target == f"conv{number + 1}_{place + 1}")
-                conv = nn.Conv2d(sizes[layer.source], sizes[layer.target], 3, padding=1, bias=False)
-                parts += [conv, nn.BatchNorm2d(sizes[layer.target]), nn.ReLU()]
+            for place in range(1, len(block) + 1):
+                outputs = widths[f"conv{number}_{place}"]
+                parts += [
+                    nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
+                    nn.BatchNorm2d(outputs),
+                    nn.ReLU(),
+                ]
+                inputs = outputs
             self.blocks.append(nn.Sequential(*parts, nn.MaxPool2d(2)))
+        inputs *= (height // 32) * (width // 32)
         self.fc = nn.ModuleList()
-        for layer in layers:
-            if layer.name.startswith("fc."):
-                self.fc.append(nn.Linear(sizes[layer.source] * layer.area, sizes[layer.target]))
-        last, area = (layers[-1].target, 1) if self.fc else ("conv5_3", layers[0].positions // 32**2)
-        self.head = nn.Linear(sizes[last] * area, classes)
+        for name in filter(widths.__contains__, FC_STREAMS):
+            self.fc.append(nn.Linear(inputs, widths[name]))
+            inputs = widths[name]
+        self.head = nn.Linear(inputs, classes)
 
     def forward(self, images: Tensor) -> Tensor:
         x = images
@@ -67,8 +72,7 @@ def vgg16_bn(image_shape: tuple[int, int, int], hidden: int = 4096) -> Architect
             streams[target] = size
             source = target
     area = (height // 32) * (width // 32)
-    for place in range(2 if hidden else 0):
-        target = f"fc{place + 1}"
+    for place, target in enumerate(FC_STREAMS if hidden else ()):
         layers.append(Layer(f"fc.{place}", source, target, area, positions=1))
         streams[target] = hidden
         source, area = target, 1
@@ -81,5 +85,5 @@ def vgg16_bn(image_shape: tuple[int, int, int], hidden: int = 4096) -> Architect
         head=Layer(HEAD, source, CLASSES, area, positions=1),
         norms=norms,
         biased=frozenset(layer.name for layer in frozen if layer.name.startswith("fc.")),
-        make=lambda widths, classes: VGG(frozen, image_shape[0], widths, classes),
+        make=lambda widths, classes: VGG(image_shape, widths, classes),
     )

@@ -10,7 +10,10 @@ import torch
 from lsg.bank import FREE
 from lsg.checkpoint import Checkpoints
 from lsg.events import EventLog
+from lsg.growth import cap_widths
+from lsg.methods.ablation import GrowSel, GrowSelLsg, GrowTarget
 from lsg.methods.cl_lsg import SHUT, ClLsg, ClLsgSettings
+from lsg.methods.grow import Grow, GrowSettings
 from lsg.networks.architecture import HEAD
 from lsg.training import Trainer, TrainSettings
 from tests.lsg.tiny import tiny_architecture, tiny_task
@@ -55,7 +58,9 @@ def test_all_parts_mask_everything_and_train_what_is_free(tmp_path: Path) -> Non
         assert torch.equal(state[name]["trainable"], owners == FREE)
         alive = (owners != FREE).any(1, keepdim=True).expand_as(owners)
         assert (state[name]["weight.value"][(owners == FREE) & alive] == 0).all()
-        assert torch.equal(state[name]["weight.value"][owners != FREE], method.bank.weights[name][owners != FREE])
+        assert torch.equal(
+            state[name]["weight.value"][owners != FREE], method.bank.weights[name][owners != FREE]
+        )
     assert state[HEAD]["trainable"].all()
     assert not state[HEAD]["masked"].any()
 
@@ -101,3 +106,33 @@ def test_growth_alone_owns_every_kernel_that_it_keeps(tmp_path: Path) -> None:
     assert all(method.bank.widths[stream] >= width for stream, width in widths.items())
     for used in method.bank.solution(2).used.values():
         assert used.all()
+
+
+def test_grow_by_default_grows_at_every_task_and_not_beyond_its_sizes(tmp_path: Path) -> None:
+    architecture = tiny_architecture()
+    sizes = (0.3, 0.6, 0.6)
+    method = Grow(architecture, GrowSettings(cap=2.0, gate_init=0.05, sizes=sizes), "clean", seed=1)
+    run, reasons = trainer(tmp_path), []
+    for number, size in enumerate(sizes, start=1):
+        run.begin_task(number, None)
+        lesson = method.learn(tiny_task(number), 0.0, run)
+        reasons.append(lesson.reason)
+        run.checkpoints.clear()
+        caps = cap_widths(architecture, size)
+        assert all(method.bank.widths[stream] <= cap for stream, cap in caps.items())
+    assert reasons == ["grew", "grew", "at_cap"]
+    assert list(lesson.stage_accuracy) == [1]
+
+
+def test_grow_refuses_sizes_that_fall() -> None:
+    with pytest.raises(ValueError, match="sizes must be"):
+        GrowSettings(sizes=(0.5, 0.4))
+
+
+def test_the_rows_of_the_ablation_add_one_part_each() -> None:
+    rows = [GrowTarget, GrowSel, GrowSelLsg, ClLsg]
+    parts = [(s.selective, s.attentive, s.retrain) for s in (row.Settings() for row in rows)]
+    assert parts == [(False, False, False), (True, False, False), (True, True, False), (True, True, True)]
+    for row in rows:
+        common = {"selective": True, "attentive": True, "retrain": True}
+        assert vars(row.Settings(**common)) == vars(ClLsgSettings())

@@ -1,0 +1,58 @@
+"""The rows of the paper's ablation (table 8): CL-LSG with its parts added one after the other.
+
+    grow-target    growth alone, where the target asks for it
+    grow+sel       and masks m^s on preserved kernels
+    grow+sel+lsg   and masks m^a on new kernels (learnable sparse growth)
+    cl-lsg         and training of released kernels
+
+All rows share one two-stage rule and one growth trigger; a row is CL-LSG with other defaults.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from lsg.methods.cl_lsg import ClLsg, ClLsgSettings
+
+
+@dataclass(frozen=True)
+class GrowTargetSettings(ClLsgSettings):
+    """No part but growth."""
+
+    selective: bool = False
+    attentive: bool = False
+    retrain: bool = False
+
+
+@dataclass(frozen=True)
+class GrowSelSettings(ClLsgSettings):
+    """Growth and m^s."""
+
+    attentive: bool = False
+    retrain: bool = False
+
+
+@dataclass(frozen=True)
+class GrowSelLsgSettings(ClLsgSettings):
+    """Growth, m^s and m^a."""
+
+    retrain: bool = False
+
+
+class GrowTarget(ClLsg):
+    """Row 1."""
+
+    Settings: ClassVar[type] = GrowTargetSettings
+
+
+class GrowSel(ClLsg):
+    """Row 2."""
+
+    Settings: ClassVar[type] = GrowSelSettings
+
+
+class GrowSelLsg(ClLsg):
+    """Row 3."""
+
+    Settings: ClassVar[type] = GrowSelLsgSettings

@@ -1,0 +1,262 @@
+"""DEN: lifelong learning with dynamically expandable networks (Yoon et al., ICLR 2018), unit = filter.
+
+Task 1 trains the 1x network with an L1 penalty. A later task t, from the shared weights w' before it:
+
+    1  select    train the new head alone, with L1; keep the units with a path of non-zero weights to it
+    2  retrain   train that sub-network:   min CE + mu |w|_1 + (l2 / 2) |w|^2 + (drift / 2) |w - w'|^2
+    3  expand    if that misses the goal: add k units a stream and train what they read and what reads them,
+                 all else frozen:          min CE + mu |w|_1 + (l2 / 2) |w|^2 + gamma sum_g |w_g|_2
+                 delete the new units whose incoming weights are all zero
+    4  split     units whose incoming weights drifted furthest, |w_i - w'_i|_2 > sigma: the old copy stays
+                 as it was, the task's own copy is appended; retrain as in 2
+
+L1 and group lasso are proximal steps after each step of the optimizer, so their zeros are exact. Learned
+for a task: shared weights between its units, head, biases, BatchNorm. Nothing is frozen for good: earlier
+tasks keep their units (timestamps) but compute with the current shared weights, so they may forget.
+Official code: jaehong31/DEN (fully connected, permuted MNIST). Where this differs: docs/methods.md.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from lsg import initial
+from lsg.data import Task
+from lsg.evaluation import accuracy
+from lsg.growth import cap_widths, initial_weights
+from lsg.methods.den_steps import ProximalSteps, Terms, optimizer_of
+from lsg.methods.den_units import SharedNetwork, Subnet
+from lsg.methods.method import DECISION_SPLIT, Lesson, Method, Protocol
+from lsg.networks.architecture import HEAD, Architecture
+from lsg.plain import PlainTraining
+from lsg.settings import require
+from lsg.training import Stage, Trainer
+
+FIRST = SELECT = 1
+RETRAIN, EXPAND, SPLIT = 2, 3, 4
+WEIGHTS = "weights"
+"""What splitting decides on, where a decision names the split of images that it used."""
+
+
+@dataclass(frozen=True)
+class DenSettings:
+    """Coefficients of DEN (official defaults in brackets: DEN_run.py; methods.md 5.5).
+
+    l1, group_lasso: proximal thresholds of a step at rate 1e-3; they scale with the rate (1e-5, 1e-3).
+    l2: of shared weights, in place of the benchmark's weight decay (1e-4).
+    drift: pull of shared weights to what they were before the task (0.5).
+    expansion: units added to a stream, and units split of it, a task at most, as a share of its 1x
+        channels, rounded up (10 units of 312 and 128).
+    split_threshold: drift from which a unit is split (0.05).
+    selection: share of the epochs that training the head alone takes (a tenth of the iterations).
+    cap: most weights the network may reach, over the 1x network's; widths scale by its square root (none).
+    """
+
+    l1: float = 1e-5
+    l2: float = 1e-4
+    group_lasso: float = 1e-3
+    drift: float = 0.5
+    expansion: float = 0.05
+    split_threshold: float = 0.05
+    selection: float = 0.1
+    cap: float = 1.8
+
+    def __post_init__(self) -> None:
+        for name in ("l1", "l2", "group_lasso", "drift", "split_threshold"):
+            require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
+        require(0 < self.expansion <= 1, "expansion", self.expansion, "over 0 and at most 1")
+        require(0 < self.selection <= 1, "selection", self.selection, "over 0 and at most 1")
+        require(self.cap >= 1, "cap", self.cap, "1 or more")
+
+
+class Den(Method):
+    """The four steps over a shared network of units."""
+
+    Settings: ClassVar[type] = DenSettings
+    forgets: ClassVar[bool] = True
+    settings: DenSettings
+
+    def __init__(
+        self, architecture: Architecture, settings: DenSettings, protocol: Protocol, seed: int
+    ) -> None:
+        super().__init__(architecture, settings, protocol, seed)
+        self.shared = SharedNetwork(architecture)
+        self.caps = cap_widths(architecture, settings.cap)
+
+    def learn(self, task: Task, goal: float | None, trainer: Trainer) -> Lesson:
+        before = dict(self.shared.widths)
+        lesson = Lesson("trained")
+        subnet = (
+            self._learn_later(task, goal, trainer, lesson)
+            if self.shared.tasks
+            else self._learn_first(task, trainer, lesson)
+        )
+        self.shared.store(task.number, subnet)
+        lesson.growth |= {"channels_before": before, "channels_after": dict(self.shared.widths)}
+        return lesson
+
+    def _learn_first(self, task: Task, trainer: Trainer, lesson: Lesson) -> Subnet:
+        """The whole 1x network, with L1 and l2."""
+        widths, classes = self.architecture.streams, len(task.classes)
+        weights = initial_weights(self.architecture, widths, classes, self.seed, task.number)
+        terms = Terms(self.settings.l1, self.settings.l2)
+        subnet = self._train(FIRST, self.shared.start(weights), terms, task, trainer)
+        self._judge(FIRST, subnet, task, trainer, lesson)
+        return subnet
+
+    def _learn_later(self, task: Task, goal: float | None, trainer: Trainer, lesson: Lesson) -> Subnet:
+        """Algorithm 1 for t > 1: select, retrain, expand below the goal, split."""
+        assert goal is not None, "DEN needs a target accuracy for every task after the first"
+        subnet = self._select(task, trainer, lesson)
+        subnet = self._train(RETRAIN, subnet, self._pulled(subnet), task, trainer)
+        reached = self._judge(RETRAIN, subnet, task, trainer, lesson)
+        lesson.reason = "target_met" if reached >= goal else "below_target"
+        self._decide(lesson, "expand", reached < goal, reached, goal, lesson.reason)
+        if reached < goal:
+            subnet = self._expand(subnet, reached, task, trainer, lesson)
+        return self._split(subnet, task, trainer, lesson)
+
+    def _select(self, task: Task, trainer: Trainer, lesson: Lesson) -> Subnet:
+        """Step 1: a new head over all units, and the sub-network that it reads."""
+        architecture, classes = self.architecture, len(task.classes)
+        rows, columns, _ = architecture.shape(architecture.head, self.shared.widths, classes)
+        head = initial.draw(
+            architecture, architecture.head, range(rows), range(columns), self.seed, task.number
+        )
+        whole = self.shared.start(self.shared.weights | {HEAD: head})
+        epochs = max(1, round(trainer.settings.epochs * self.settings.selection))
+        terms = Terms(self.settings.l1, head_only=True)
+        whole = self._train(SELECT, whole, terms, task, trainer, epochs)
+        self._judge(SELECT, whole, task, trainer, lesson)
+        selected = whole.only(whole.selected())
+        lesson.growth["selected"] = selected.widths
+        return selected
+
+    def _pulled(self, subnet: Subnet) -> Terms:
+        """Retraining: kernels between shared units are drawn to what they were before the task."""
+        shared, settings = self.shared, self.settings
+        held, before = shared.shared_kernels(subnet), shared.before(subnet)
+        return Terms(settings.l1, settings.l2, pull=settings.drift, held=held, before=before)
+
+    def _expand(self, subnet: Subnet, reached: float, task: Task, trainer: Trainer, lesson: Lesson) -> Subnet:
+        """Step 3: the network with those of k new units a stream that stay; at most once a task."""
+        widths = self.shared.widths
+        added = {stream: min(self._share(stream), self.caps[stream] - widths[stream]) for stream in widths}
+        if not any(added.values()):
+            lesson.reason = "at_cap"
+            return subnet
+        wider = {stream: widths[stream] + added[stream] for stream in widths}
+        fresh = initial_weights(self.architecture, wider, subnet.classes, self.seed, task.number)
+        grown = subnet.expanded(widths, added, fresh)
+        grown = self._train(EXPAND, grown, self._frozen(subnet, grown), task, trainer)
+        grown = grown.without_zero_units(widths)
+        after = self._judge(EXPAND, grown, task, trainer, lesson)
+        kept = sum(grown.widths.values()) - sum(subnet.widths.values())
+        lesson.stage_gates[EXPAND] = (kept, sum(added.values()) - kept)
+        if self.protocol == "clean" and after <= reached:
+            lesson.reason = "kept_stage_2"
+            self._decide(lesson, "keep_stage_3", False, after, reached, lesson.reason)
+            return subnet
+        lesson.reason = "grew" if kept else "grew_zero"
+        self._decide(lesson, "keep_stage_3", True, after, reached, lesson.reason)
+        return grown
+
+    def _frozen(self, subnet: Subnet, grown: Subnet) -> Terms:
+        """Expansion: kernels between the subnet's units stay as they are, new units are under group lasso."""
+        settings, held = self.settings, self.shared.shared_kernels(grown)
+        return Terms(
+            *(settings.l1, settings.l2, settings.group_lasso),
+            held=held,
+            before=grown.weights,
+            frozen=True,
+            new=subnet.widths,
+        )
+
+    def _split(self, subnet: Subnet, task: Task, trainer: Trainer, lesson: Lesson) -> Subnet:
+        """Step 4: own copies of the units that drifted furthest, and a retraining if there are any."""
+        drifted = self._drifted(subnet)
+        lesson.growth["split"] = {stream: len(chosen) for stream, chosen in drifted.items()}
+        found = any(map(len, drifted.values()))
+        self._decide(lesson, "split", found, None, None, "drifted" if found else "none_to_split")
+        if not found:
+            return subnet
+        subnet = subnet.split(self.shared.widths, drifted)
+        subnet = self._train(SPLIT, subnet, self._pulled(subnet), task, trainer)
+        self._judge(SPLIT, subnet, task, trainer, lesson)
+        return subnet
+
+    def _drifted(self, subnet: Subnet) -> dict[str, Tensor]:
+        """Places of the units to split: over the threshold, largest drift first, as many as there is room."""
+        drifted = {}
+        for stream, drift in self.shared.drift(subnet).items():
+            width = self.shared.widths[stream]
+            room = self.caps[stream] - width - int((subnet.units[stream] >= width).sum())
+            order = drift.argsort(descending=True, stable=True)
+            order = order[drift[order] > self.settings.split_threshold]
+            drifted[stream] = order[: min(self._share(stream), room)]
+        return drifted
+
+    def _share(self, stream: str) -> int:
+        """k: the most units of a stream that a task adds or splits."""
+        return math.ceil(self.architecture.streams[stream] * self.settings.expansion - 1e-9)
+
+    def _train(
+        self,
+        number: int,
+        subnet: Subnet,
+        terms: Terms,
+        task: Task,
+        trainer: Trainer,
+        epochs: int | None = None,
+    ) -> Subnet:
+        """Run one stage of training."""
+        network = subnet.network().to(trainer.device)
+        if terms.head_only:
+            network.requires_grad_(False)
+            network.get_submodule(HEAD).requires_grad_()
+        steps = ProximalSteps(subnet, network, terms)
+        training = PlainTraining(
+            network,
+            optimizer_of(network, trainer.settings),
+            self.architecture.macs(subnet.widths, subnet.classes),
+            before_step=steps.before,
+            after_step=steps.after,
+        )
+        trainer.run(Stage(number, epochs=epochs), training, task)
+        return subnet.trained(network)
+
+    def _judge(self, stage: int, subnet: Subnet, task: Task, trainer: Trainer, lesson: Lesson) -> float:
+        """The network's accuracy on the split that decides."""
+        split = task.split(DECISION_SPLIT[self.protocol])
+        lesson.stage_accuracy[stage] = accuracy(subnet.network(), task, split, trainer.device)
+        return lesson.stage_accuracy[stage]
+
+    def _decide(
+        self,
+        lesson: Lesson,
+        question: str,
+        answer: bool,
+        value: float | None,
+        goal: float | None,
+        reason: str,
+    ) -> None:
+        split = WEIGHTS if goal is None else DECISION_SPLIT[self.protocol]
+        decision: dict[str, Any] = {"question": question, "answer": answer, "value": value, "goal": goal}
+        lesson.decisions.append(decision | {"split": split, "reason": reason})
+
+    def network(self, task: int) -> nn.Module:
+        return self.shared.subnet(task).network()
+
+    def tensors(self, task: int) -> dict[str, Tensor]:
+        return self.shared.tensors()
+
+    def restore(self, task: int, tensors: Mapping[str, Tensor]) -> None:
+        self.shared = SharedNetwork.of(self.architecture, tensors)
+
+    def weights(self) -> tuple[int, int]:
+        return self.architecture.weights(self.shared.widths), self.shared.weights_used()
