@@ -103,6 +103,8 @@ class Sequence:
         self.records: dict[int, Record] = {}
         self.previous: str | None = None
         self.stored_bytes = 0
+        self.given_weights = (0, 0)
+        """Allocated and used weights of the run that this one starts from, which are not its own."""
 
     def learn(self) -> dict[str, Any]:
         """All tasks, then the certificate in a fresh process, then the result."""
@@ -121,6 +123,11 @@ class Sequence:
             tensors = run.tensors(task)
             tensors.pop(certificate.PROBE)
             self.method.restore(task, tensors)
+        self.given_weights = self.method.weights()
+
+    def _own_weights(self) -> tuple[int, int]:
+        (allocated, used), (given, given_used) = self.method.weights(), self.given_weights
+        return allocated - given, used - given_used
 
     def _restore(self, number: int) -> None:
         tensors = self.run.tensors(number)
@@ -217,12 +224,12 @@ class Sequence:
     def _size(self) -> Size:
         architecture = self.method.architecture
         dense = architecture.weights(architecture.streams)
-        allocated, used = self.method.weights()
+        allocated, used = self._own_weights()
         return Size(allocated / dense, used / dense, self.stored_bytes / (FLOAT_BYTES * dense))
 
     def _cost(self, tensors: Mapping[str, Any]) -> dict[str, int]:
         return {
-            "parameters": self.method.weights()[0],
+            "parameters": self._own_weights()[0],
             "stored_bytes": stored_bytes(tensors),
             "macs": sum(log.macs for log in self.trainer.logs),
             "steps": sum(log.steps for log in self.trainer.logs),

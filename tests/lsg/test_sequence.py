@@ -120,6 +120,8 @@ def test_fine_tune_starts_from_the_first_task_of_another_run(data: Path, tmp_pat
         assert alone["matrix"][str(task)][str(task)] == whole["matrix"]["3"][str(task)]
         one, two = (tmp_path / folder / f"task_{task:02d}.safetensors" for folder in (f"ft{task}", "whole"))
         assert one.read_bytes() == two.read_bytes()
+        assert RunDirectory(tmp_path / f"ft{task}").record(task)["size"]["allocated"] == 1.0
+    assert RunDirectory(tmp_path / "whole").record(3)["size"]["allocated"] == 3.0
 
 
 def deterministic_files(directory: Path) -> dict[str, bytes]:

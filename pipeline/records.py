@@ -1,0 +1,254 @@
+"""Reads unit directories: what a unit covers, the records of its tasks, and the events of a unit in work.
+
+Nothing here writes. Every fault of a file is a `UserError` that names the file.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from pipeline.errors import UserError
+
+DEFINITION = "unit.json"
+EVENTS = "events.jsonl"
+RESULT = "result.json"
+_SECONDS = TypeAdapter(dict[int, float])
+_T = TypeVar("_T")
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Definition(_Frozen):
+    """unit.json: what the key of a unit covers."""
+
+    benchmark: str
+    method: str
+    protocol: str
+    seed: int
+    tasks: tuple[int, ...]
+    train: dict[str, Any]
+    network: dict[str, Any]
+    settings: dict[str, Any]
+    data: str
+    code: str
+    start: str | None = None
+
+
+class Decision(_Frozen):
+    """One question a method asked itself while learning a task, and what it answered on which split."""
+
+    question: str
+    answer: bool | int | float | str
+    value: float | None = None
+    goal: float | None = None
+    split: str
+    reason: str
+
+
+class Stage(_Frozen):
+    """One pass of training within a task; accuracies are fractions by split."""
+
+    stage: int
+    epochs: int
+    steps: int
+    train_loss: float
+    train_accuracy: float
+    accuracy: dict[str, float | None]
+    gates_opened: int = 0
+    gates_closed: int = 0
+    macs: int
+
+
+class Growth(_Frozen):
+    """Channels of each layer before and after a task; share of the allocated weights that no task owns."""
+
+    channels_before: dict[str, int] = {}
+    channels_after: dict[str, int] = {}
+    released_share: float | None = None
+
+
+class Size(_Frozen):
+    """Weights over those of the dense 1x network: whole channels, kernels in use, bytes stored."""
+
+    allocated: float
+    used: float
+    stored: float
+
+    def plus(self, other: "Size") -> "Size":
+        return Size(
+            allocated=self.allocated + other.allocated,
+            used=self.used + other.used,
+            stored=self.stored + other.stored,
+        )
+
+
+class Cost(_Frozen):
+    """Parameters and bytes stored; multiply-accumulates and steps of training this task."""
+
+    parameters: int
+    stored_bytes: int
+    macs: int
+    steps: int
+
+
+class Record(_Frozen):
+    """task_NN.json: what one task's learning came to. `row`: task -> test accuracy after this task."""
+
+    format: Literal[1]
+    task: int
+    name: str
+    protocol: str
+    method: str
+    seed: int
+    accuracy: dict[str, float | None]
+    row: dict[int, float]
+    goal: float | None = None
+    decisions: tuple[Decision, ...] = ()
+    reason: str
+    stages: tuple[Stage, ...] = ()
+    growth: Growth = Growth()
+    size: Size
+    cost: Cost
+
+
+@dataclass(frozen=True)
+class UnitDirectory:
+    """A unit on disk. Its tasks may still be in work: `learned` tells which are done."""
+
+    path: Path
+    definition: Definition
+
+    @property
+    def key(self) -> str:
+        """The unit's key: the digest of unit.json as it was written."""
+        return hashlib.sha256((self.path / DEFINITION).read_bytes()).hexdigest()
+
+    @property
+    def name(self) -> str:
+        """The directory within its benchmark's folder: scratch/seed1-task03-0123456789ab."""
+        return f"{self.path.parent.name}/{self.path.name}"
+
+    @property
+    def alone(self) -> bool:
+        """True when the unit holds one task of a method whose tasks are independent networks."""
+        return len(self.definition.tasks) == 1
+
+    @property
+    def finished(self) -> bool:
+        return (self.path / RESULT).is_file()
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """All of unit.json, as it was written."""
+        return dict(_read_object(self.path / DEFINITION))
+
+    def file(self, task: int, suffix: str) -> Path:
+        return self.path / f"task_{task:02d}.{suffix}"
+
+    def learned(self) -> list[int]:
+        """The tasks whose record is written, in order."""
+        return [task for task in self.definition.tasks if self.file(task, "json").is_file()]
+
+    def record(self, task: int) -> Record:
+        return _parse(self.file(task, "json"), Record.model_validate)
+
+    def seconds(self) -> dict[int, float]:
+        """Seconds of work a task; empty where nothing was timed."""
+        path = self.path / "seconds.json"
+        return _parse(path, _SECONDS.validate_python) if path.is_file() else {}
+
+
+def open_unit(path: Path) -> UnitDirectory:
+    """Reads unit.json of the unit directory `path`; raises UserError when it is missing or damaged."""
+    return UnitDirectory(path, _parse(path / DEFINITION, Definition.model_validate))
+
+
+def start_of(unit: UnitDirectory) -> UnitDirectory | None:
+    """The unit whose network `unit` starts from, found by its key in the same benchmark's folder."""
+    start = unit.definition.start
+    if start is None:
+        return None
+    found = sorted(unit.path.parent.parent.glob(f"*/*-{start[:12]}"))
+    if len(found) != 1:
+        raise UserError(
+            f"{unit.path} starts from unit {start[:12]}, of which {len(found)} directories exist beside it; "
+            "run `dvc repro` again"
+        )
+    return open_unit(found[0])
+
+
+class Tail:
+    """Reads what a growing JSON-lines file gained since the last call.
+
+    A resumed unit cuts its file back to its checkpoint. The last line read must therefore still stand where
+    it stood; else the file is read again from its start.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = 0
+        self._last = b""
+
+    def read(self) -> list[dict[str, Any]]:
+        """The new complete lines, in order; [] while the file does not exist."""
+        try:
+            with self._path.open("rb") as file:
+                data = self._fresh(file)
+        except FileNotFoundError:
+            return []
+        lines = data[: data.rfind(b"\n") + 1].splitlines(keepends=True)
+        if lines:
+            self._offset += sum(map(len, lines))
+            self._last = lines[-1]
+        return [event for line in lines if (event := _event(line))]
+
+    def _fresh(self, file: BinaryIO) -> bytes:
+        file.seek(self._offset - len(self._last))
+        if file.read(len(self._last)) != self._last:
+            self._offset, self._last = 0, b""
+        file.seek(self._offset)
+        return file.read()
+
+
+def _event(line: bytes) -> dict[str, Any] | None:
+    """The event of one line; None where a power cut left it torn: events are a view, not the record."""
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return None
+    return event if isinstance(event, dict) else None
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file; raises UserError, naming the file, when it is missing or damaged."""
+    try:
+        return json.loads(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}); run `dvc repro` again") from error
+    except ValueError as error:
+        raise UserError(f"{path} is damaged: {error}; move it away and run `dvc repro` again") from error
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise UserError(f"{path} is damaged: not a JSON object; move it away and run `dvc repro` again")
+    return content
+
+
+def _parse(path: Path, validate: Callable[[Any], _T]) -> _T:
+    try:
+        return validate(_read_object(path))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise UserError(
+            f"{path} is damaged: {where}: {first['msg']}; move its directory away and run `dvc repro` again"
+        ) from error

@@ -1,0 +1,1 @@
+"""From unit directories to tables, figures and a page."""

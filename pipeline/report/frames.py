@@ -1,0 +1,198 @@
+"""Reads the units that an experiment's stages list into tidy tables, one row a fact.
+
+Every row names its method, protocol, seed and task, and the unit directory, below the runs' root, that it
+comes from.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from lsg.methods.method import DECISION_SPLIT
+from pipeline.errors import UserError
+from pipeline.histories import Learned, history
+from pipeline.records import UnitDirectory, open_unit, read_json
+
+BASELINES = ("scratch", "fine-tune")
+
+Runs = dict[tuple[str, int], list[Learned]]
+"""What was learned, task by task, of each (method, seed)."""
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Frames:
+    """One benchmark's results; fractions, and sizes as multiples of the dense 1x network.
+
+    accuracy: test accuracy of each task after each task from it on.
+    size: allocated, used, stored after each task.
+    cost: steps, macs, seconds, parameters, stored_bytes of each task.
+    decisions: question, answer, value, goal, split, reason.
+    growth: of growing methods: goal, stage_1, stage_2 (accuracy on `split`), gates, released_share, reason.
+    """
+
+    benchmark: str
+    protocol: str
+    tasks: dict[int, str]
+    runs: Runs
+    units: tuple[UnitDirectory, ...]
+    accuracy: pd.DataFrame
+    size: pd.DataFrame
+    cost: pd.DataFrame
+    decisions: pd.DataFrame
+    growth: pd.DataFrame
+
+    @property
+    def methods(self) -> list[str]:
+        """Baselines first, then the others as they were listed."""
+        named = dict.fromkeys(method for method, _ in self.runs)
+        baselines = [name for name in BASELINES if name in named]
+        return baselines + [name for name in named if name not in BASELINES]
+
+    @property
+    def seeds(self) -> list[int]:
+        return sorted({seed for _, seed in self.runs})
+
+    @property
+    def decision_split(self) -> str:
+        return DECISION_SPLIT[self.protocol]
+
+
+def read_frames(benchmark: str, listings: Iterable[Path], root: Path) -> Frames:
+    """Reads the units that `listings` (files of stages targets and learn) place below `root`.
+
+    Raises UserError, which names it, for a (method, seed, task) that is missing or there twice, an unfinished
+    unit, a damaged file, and units of another benchmark or of different protocols.
+    """
+    units = [_finished(root / place) for listing in listings for place in _places(listing)]
+    if not units:
+        raise UserError(f"no units are listed for {benchmark}; run `cl-lsg targets {benchmark}`")
+    protocol = _common_protocol(benchmark, units)
+    runs = {name: history(of_run) for name, of_run in _grouped(units).items()}
+    tasks = _require_complete(runs, units)
+    return Frames(
+        benchmark=benchmark,
+        protocol=protocol,
+        tasks=tasks,
+        runs=runs,
+        units=tuple(units),
+        accuracy=_frame(runs, _accuracy, "task after_task accuracy unit"),
+        size=_frame(runs, _size, "task allocated used stored unit"),
+        cost=_frame(runs, _cost, "task steps macs seconds parameters stored_bytes unit"),
+        decisions=_frame(runs, _decisions, "task question answer value goal split reason unit"),
+        growth=_frame(
+            runs,
+            _growth,
+            "task goal split stage_1 stage_2 gates_opened gates_closed channels released_share reason unit",
+        ),
+    )
+
+
+def _places(listing: Path) -> list[str]:
+    content = read_json(listing)
+    places = content.get("units") if isinstance(content, dict) else None
+    if not isinstance(places, dict):
+        raise UserError(f"{listing} is damaged: it lists no units; delete it and run `dvc repro` again")
+    return [str(place) for place in places.values()]
+
+
+def _finished(directory: Path) -> UnitDirectory:
+    unit = open_unit(directory)
+    if not unit.finished:
+        raise UserError(f"{directory} is not finished; run `dvc repro` again")
+    return unit
+
+
+def _common_protocol(benchmark: str, units: Sequence[UnitDirectory]) -> str:
+    for unit in units:
+        if unit.definition.benchmark != benchmark:
+            raise UserError(f"{unit.path} belongs to {unit.definition.benchmark}, not to {benchmark}")
+    protocols = sorted({unit.definition.protocol for unit in units})
+    if len(protocols) > 1:
+        raise UserError(
+            f"{benchmark} lists units of protocols {' and '.join(protocols)}; run `dvc repro` again"
+        )
+    return protocols[0]
+
+
+def _grouped(units: Iterable[UnitDirectory]) -> dict[tuple[str, int], list[UnitDirectory]]:
+    groups: dict[tuple[str, int], list[UnitDirectory]] = {}
+    for unit in units:
+        groups.setdefault((unit.definition.method, unit.definition.seed), []).append(unit)
+    return groups
+
+
+def _require_complete(runs: Runs, units: Iterable[UnitDirectory]) -> dict[int, str]:
+    """All methods must have the same seeds and tasks; returns the tasks' names."""
+    tasks = max(task for unit in units for task in unit.definition.tasks)
+    for method in dict.fromkeys(method for method, _ in runs):
+        for seed in sorted({seed for _, seed in runs}):
+            learned = runs.get((method, seed), [])
+            if len(learned) < tasks:
+                raise UserError(
+                    f"({method}, seed {seed}, task {len(learned) + 1}) is missing though others have it; "
+                    "run `dvc repro` again"
+                )
+    return {step.record.task: step.record.name for step in next(iter(runs.values()))}
+
+
+def _frame(runs: Runs, rows_of: Callable[[Sequence[Learned]], Iterable[Row]], columns: str) -> pd.DataFrame:
+    rows = [
+        {"method": method, "protocol": learned[0].record.protocol, "seed": seed} | row
+        for (method, seed), learned in runs.items()
+        for row in rows_of(learned)
+    ]
+    return pd.DataFrame(rows, columns=["method", "protocol", "seed", *columns.split()])
+
+
+def _accuracy(learned: Sequence[Learned]) -> Iterator[Row]:
+    for step in learned:
+        for task, accuracy in step.row.items():
+            after: Row = {"task": task, "after_task": step.record.task, "accuracy": accuracy}
+            yield after | _unit(learned[task - 1])
+
+
+def _size(learned: Sequence[Learned]) -> Iterator[Row]:
+    for step in learned:
+        yield _task(step) | step.size.model_dump() | _unit(step)
+
+
+def _cost(learned: Sequence[Learned]) -> Iterator[Row]:
+    for step in learned:
+        yield _task(step) | {"seconds": step.seconds} | step.record.cost.model_dump() | _unit(step)
+
+
+def _decisions(learned: Sequence[Learned]) -> Iterator[Row]:
+    for step in learned:
+        for decision in step.record.decisions:
+            yield _task(step) | decision.model_dump() | _unit(step)
+
+
+def _growth(learned: Sequence[Learned]) -> Iterator[Row]:
+    for step in learned:
+        record = step.record
+        if not record.growth.channels_after:
+            continue
+        split = DECISION_SPLIT[record.protocol]
+        reached = {f"stage_{stage.stage}": stage.accuracy.get(split) for stage in record.stages}
+        grown: Row = {
+            "goal": record.goal,
+            "split": split,
+            "gates_opened": sum(stage.gates_opened for stage in record.stages),
+            "gates_closed": sum(stage.gates_closed for stage in record.stages),
+            "channels": sum(record.growth.channels_after.values()),
+            "released_share": record.growth.released_share,
+            "reason": record.reason,
+        }
+        yield _task(step) | grown | reached | _unit(step)
+
+
+def _task(step: Learned) -> Row:
+    return {"task": step.record.task}
+
+
+def _unit(step: Learned) -> Row:
+    return {"unit": f"{step.unit.definition.benchmark}/{step.unit.name}"}

@@ -1,0 +1,55 @@
+"""Means over seeds with their intervals, and what each method came to."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import sqrt
+from statistics import fmean, stdev
+
+import pandas as pd
+from scipy.stats import t as student
+
+from pipeline.histories import measures
+from pipeline.report.frames import Frames
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over seeds; `half` is half the width of its 95 % interval, None where one seed tells nothing."""
+
+    mean: float
+    half: float | None = None
+
+
+def estimate(values: Iterable[float]) -> Estimate:
+    """Mean and half its confidence interval (Student's t, n - 1 degrees of freedom)."""
+    values = list(values)
+    count = len(values)
+    if count < 2:
+        return Estimate(fmean(values))
+    quantile = float(student.ppf((1 + CONFIDENCE) / 2, count - 1))
+    return Estimate(fmean(values), quantile * stdev(values) / sqrt(count))
+
+
+def totals(frames: Frames) -> pd.DataFrame:
+    """One row a (method, seed): average, forgetting, backward_transfer, sizes, steps, macs, seconds.
+
+    `seconds` is NaN where some task's time is not known.
+    """
+    rows = []
+    for (method, seed), learned in frames.runs.items():
+        spent = frames.cost[(frames.cost["method"] == method) & (frames.cost["seed"] == seed)]
+        work = {name: spent[name].sum(skipna=False) for name in ("steps", "macs", "seconds")}
+        rows.append({"method": method, "seed": seed} | measures(learned) | work)
+    return pd.DataFrame(rows)
+
+
+def metrics(frames: Frames) -> dict[str, float]:
+    """The few numbers that two experiments are compared by, as `<method>.<measure>`; means over seeds."""
+    table = totals(frames)
+    return {
+        f"{method}.{name}": estimate(table[table["method"] == method][name]).mean
+        for method in frames.methods
+        for name in ("average", "forgetting", "size", "steps")
+    }

@@ -1,0 +1,156 @@
+"""The view on a real MLflow server: written through HTTP, read by its REST API, killed in between."""
+
+import json
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.tracking import MlflowTracker, compare_url, open_tracker, rebuild
+from tests.pipeline import made_units as made
+
+START_SECONDS = 120
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+
+
+class Server:
+    """`mlflow server` on a free port of this machine, in a process group of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.uri = f"http://127.0.0.1:{self.port}"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port)]
+        stores = ["--backend-store-uri", f"sqlite:///{self.folder}/server.db"]
+        places = ["--artifacts-destination", str(self.folder / "artifacts"), "--workers", "1"]
+        quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+        with (self.folder / "server.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                command + stores + places,
+                env={**os.environ, **quiet},
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self._await()
+
+    def kill(self) -> None:
+        if self.process is not None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+            self.process = None
+
+    def ask(self, path: str, body: dict[str, Any] | None = None, **query: str) -> Any:
+        """The answer of the REST API: a POST with a body, else a GET."""
+        address = f"{self.uri}/api/2.0/{path}" + (f"?{urllib.parse.urlencode(query)}" if query else "")
+        data = json.dumps(body).encode() if body is not None else None
+        request = urllib.request.Request(address, data, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.loads(answer.read())
+
+    def runs(self) -> list[Any]:
+        experiment = self.ask("mlflow/experiments/get-by-name", experiment_name=made.BENCHMARK)["experiment"]
+        body = {"experiment_ids": [experiment["experiment_id"]], "filter": "tags.method = 'cl-lsg'"}
+        return list(self.ask("mlflow/runs/search", body)["runs"])
+
+    def history(self, run: Any, metric: str) -> list[tuple[int, float]]:
+        answer = self.ask("mlflow/metrics/get-history", run_id=run["info"]["run_id"], metric_key=metric)
+        return [(int(point["step"]), point["value"]) for point in answer["metrics"]]
+
+    def _await(self) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            assert self.process is not None
+            assert self.process.poll() is None, self._log()
+            try:
+                with urllib.request.urlopen(f"{self.uri}/health", timeout=5):
+                    return
+            except OSError:
+                time.sleep(0.3)
+        raise AssertionError(self._log())
+
+    def _log(self) -> str:
+        return (self.folder / "server.log").read_text()[-2000:]
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    started = Server(tmp_path)
+    try:
+        started.start()
+        yield started
+    finally:
+        started.kill()
+
+
+def test_a_server_that_dies_disturbs_nothing_and_is_completed_when_it_is_back(
+    server: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    runs = tmp_path / "runs"
+    directory = made.begin(runs, made.definition("cl-lsg", 1, [1, 2, 3]))
+    shown = open_tracker(server.uri, made.BENCHMARK, interval=0)
+    assert isinstance(shown, MlflowTracker)
+    shown.follow(directory)
+    made.learn(directory, 1, [0.9])
+    shown.poll()
+
+    (run,) = server.runs()
+    assert run["info"]["status"] == "RUNNING"
+    assert server.history(run, "task/accuracy") == [(1, 0.9)]
+
+    server.kill()
+    made.learn(directory, 2, [0.9, 0.8])
+    with caplog.at_level(logging.WARNING, logger="pipeline.tracking"):
+        begun = time.monotonic()
+        shown.poll()
+        first = time.monotonic() - begun
+        begun = time.monotonic()
+        for _ in range(100):
+            shown.poll()
+        assert time.monotonic() - begun < 1
+    assert first < 20
+    assert len([record for record in caplog.records if record.name == "pipeline.tracking"]) == 1
+
+    server.start()
+    made.learn(directory, 3, [0.9, 0.7, 0.85])
+    made.finish(directory)
+    shown.close()
+    _is_complete(server, run["info"]["run_id"])
+    assert rebuild(runs, made.BENCHMARK, server.uri) == (0, 1)
+    number = run["info"]["experiment_id"]
+    assert compare_url(server.uri, made.BENCHMARK) == (
+        f"{server.uri}/#/experiments/{number}/runs?compareRunsMode=CHART"
+    )
+
+
+def _is_complete(server: Server, run_id: str) -> None:
+    (run,) = server.runs()
+    assert (run["info"]["run_id"], run["info"]["status"]) == (run_id, "FINISHED")
+    assert server.history(run, "task/accuracy") == [(1, 0.9), (2, 0.8), (3, 0.85)]
+    assert server.history(run, "train/loss") == [(epoch, 1 / epoch) for epoch in range(1, 7)]
+    ((_, average),) = server.history(run, "final/average")
+    assert average == pytest.approx((0.9 + 0.7 + 0.85) / 3)
+    files = server.ask("mlflow/artifacts/list", run_id=run_id)["files"]
+    assert [file["path"] for file in files] == [
+        f"task_{task:02d}.{kind}" for task in (1, 2, 3) for kind in ("json", "safetensors")
+    ]
+    query = urllib.parse.urlencode({"run_id": run_id, "path": "task_03.json"})
+    with urllib.request.urlopen(f"{server.uri}/get-artifact?{query}", timeout=30) as answer:
+        assert json.loads(answer.read())["row"] == {"1": 0.9, "2": 0.7, "3": 0.85}
