@@ -1,0 +1,174 @@
+"""`cl-lsg`: what a person types. A command's work lies in `pipeline.commands`, imported when called."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline.errors import UserError
+
+ABOUT = """\
+Continual learning by learnable sparse growth: experiments from params.yaml to tables.
+
+the way of an experiment
+  prepare -> targets -> learn -> tables, for each benchmark named in params.yaml
+  dvc repro        all of it, skipping what is up to date
+  cl-lsg run       the same without DVC
+
+where things lie
+  params.yaml                      what is run; every value is explained there
+  data/tasks/BENCH/                prepared tasks (prepare)
+  data/targets/BENCH.json          goal accuracies (targets)
+  runs/BENCH/METHOD/SEED-KEY/      what was learned: a unit; finished ones are never repeated
+  reports/BENCH/                   tables and figures (tables)
+"""
+
+EXAMPLES = """\
+examples
+  cl-lsg plan                                  what the experiment costs on this machine
+  cl-lsg run --benchmark digits                minutes on a laptop, no download
+  cl-lsg run --benchmark digits --method scratch cl-lsg --seed 1 2 -S train.epochs=5
+  cl-lsg status                                what is finished, running, or out of date
+  cl-lsg verify runs/digits                    prove that nothing was forgotten
+"""
+
+MACHINE = """\
+how units run (changes no result; none of it is in params.yaml)
+  CL_LSG_EXECUTOR            ray (default) or local
+  CL_LSG_WORKERS             units at a time (default: CPUs / threads)
+  CL_LSG_THREADS             torch threads of a unit (default 1; part of a unit's identity)
+  CL_LSG_GPU_SHARE           GPUs of a unit, 0 = CPU (default: what there is)
+  CL_LSG_CHECKPOINT_SECONDS  seconds between checkpoints (default 20)
+  CL_LSG_RUNS                where units lie (default runs/)
+  CL_LSG_TRACKING            mlflow (default) or off
+  MLFLOW_TRACKING_URI        default mlflow.db of the project
+  RAY_ADDRESS                a running Ray cluster (default: start one on this machine)
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command. Status 2 for bad input, 1 for units that failed, 130 after Ctrl-C."""
+    arguments = parser().parse_args(argv)
+    try:
+        from pipeline.commands import execute
+
+        return execute(arguments)
+    except UserError as error:
+        return _fail(2, str(error))
+    except KeyboardInterrupt:
+        return _fail(130, "interrupted; the same command goes on where it stopped")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    top = argparse.ArgumentParser(
+        prog="cl-lsg",
+        description=ABOUT,
+        epilog=f"{EXAMPLES}\n{MACHINE}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_stages(commands)
+    _add_run(commands)
+    _add_views(commands)
+    return top
+
+
+def _add_stages(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    texts = {
+        "prepare": "read a benchmark's images and cut them into tasks",
+        "targets": "learn the baselines; their accuracies become the goals",
+        "learn": "learn the other methods towards those goals",
+        "tables": "write tables, figures and the page from what was learned (BENCH: default all)",
+    }
+    for name, text in texts.items():
+        stage = _command(commands, name, text, f"example: cl-lsg {name} digits")
+        nargs = "?" if name == "tables" else None
+        stage.add_argument("benchmark", nargs=nargs, metavar="BENCH", help="a preset of params.yaml")
+        _add_overrides(stage)
+        if name in ("targets", "learn"):
+            _add_machine(stage)
+        if name == "tables":
+            stage.add_argument("--show", action="store_true", help="print what is there, write nothing")
+
+
+def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    run = _command(commands, "run", "all four stages, without DVC", f"{EXAMPLES}\n{MACHINE}")
+    run.add_argument("--benchmark", nargs="+", metavar="BENCH", help="instead of those in params.yaml")
+    run.add_argument("--method", nargs="+", metavar="METHOD", help="instead of those in params.yaml")
+    run.add_argument("--seed", nargs="+", type=int, metavar="N", help="instead of those in params.yaml")
+    run.add_argument("--tasks", type=_positive, metavar="N", help="only the first N tasks of each benchmark")
+    run.add_argument("--no-tables", action="store_true", help="stop before the stage tables")
+    _add_overrides(run)
+    _add_machine(run)
+
+
+def _add_views(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    plan = _command(commands, "plan", "units, steps and hours of the experiment; runs a few steps to tell")
+    plan.add_argument("--paper", action="store_true", help="for the paper's three benchmarks instead")
+    plan.add_argument(
+        "--overrides",
+        dest="overrides_only",
+        action="store_true",
+        help="with --paper: print only its -S options, for `dvc exp run $(cl-lsg plan --paper --overrides)`",
+    )
+    _add_overrides(plan)
+
+    status = _command(commands, "status", "units finished, running and waiting, and what is out of date")
+    _add_overrides(status)
+
+    verify = _command(commands, "verify", "rebuild what was learned from its files and compare")
+    verify.add_argument("directory", type=Path, metavar="DIR", help="a unit's directory, or a folder of them")
+
+    ui = _command(commands, "ui", "MLflow's pages on this machine, with the link that compares runs")
+    ui.add_argument("--port", type=int, default=5000, help="default 5000")
+
+    track = _command(commands, "track", "MLflow's view of the units")
+    track.add_argument(
+        "--rebuild", action="store_true", required=True, help="write it again from the units' directories"
+    )
+    track.add_argument("--benchmark", nargs="+", metavar="BENCH", help="default: those in params.yaml")
+    _add_overrides(track)
+
+
+def _command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, text: str, epilog: str = ""
+) -> argparse.ArgumentParser:
+    return commands.add_parser(
+        name,
+        help=text,
+        description=f"{text[0].upper()}{text[1:]}.",
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def _add_overrides(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "-S",
+        dest="overrides",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change a value of params.yaml for this command, for example -S train.epochs=3; repeatable",
+    )
+
+
+def _add_machine(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--executor", choices=("ray", "local"), help="many units at a time, or one by one")
+    command.add_argument("--workers", type=_positive, metavar="N", help="units at a time")
+    command.add_argument("--tracking", metavar="off|URI", help="no MLflow, or another of its stores")
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return number
+
+
+def _fail(status: int, text: str) -> int:
+    print(f"cl-lsg: {' '.join(text.split())}", file=sys.stderr)
+    return status

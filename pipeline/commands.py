@@ -1,0 +1,188 @@
+"""The commands of `cl-lsg`, one function each: arguments in, exit status out."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+
+from lsg import certificate
+from lsg.bank import ForgettingError
+from lsg.files import DamagedFileError
+from pipeline import tracking
+from pipeline.errors import UserError
+from pipeline.estimate import estimate, paper_overrides, say_left_out
+from pipeline.executors import UnitsFailed
+from pipeline.learn import learn as learn_stage
+from pipeline.machine import read_machine
+from pipeline.params import Params, load_params, resolve
+from pipeline.params_file import PARAMS_FILE
+from pipeline.prepare import prepare as prepare_stage
+from pipeline.runs import RunStore
+from pipeline.stage import Bench
+from pipeline.status import status as show_status
+from pipeline.targets import targets as targets_stage
+
+Arguments = argparse.Namespace
+
+
+def execute(arguments: Arguments) -> int:
+    """Run the command. Raises UserError for bad input; what failed in spite of good input is status 1."""
+    try:
+        COMMANDS[arguments.command](arguments)
+    except (UnitsFailed, ForgettingError) as error:
+        print(f"cl-lsg: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _prepare(arguments: Arguments) -> None:
+    _prepare_benchmark(_params(arguments), arguments.benchmark, _bench(arguments))
+
+
+def _targets(arguments: Arguments) -> None:
+    targets_stage(_params(arguments), arguments.benchmark, _bench(arguments))
+
+
+def _learn(arguments: Arguments) -> None:
+    learn_stage(_params(arguments), arguments.benchmark, _bench(arguments))
+
+
+def _tables(arguments: Arguments) -> None:
+    params, bench = _params(arguments), _bench(arguments)
+    for benchmark in [arguments.benchmark] if arguments.benchmark else params.benchmarks:
+        resolve(params, benchmark)
+        if arguments.show:
+            _show_tables(benchmark, bench)
+        else:
+            _write_tables(benchmark, bench)
+    if arguments.show:
+        print(f"MLflow: {tracking.default_uri()}; its pages: cl-lsg ui")
+
+
+def _run(arguments: Arguments) -> None:
+    params, bench = _params(arguments), _bench(arguments)
+    with_tables = not arguments.no_tables and _has_pandas()
+    for benchmark in params.benchmarks:
+        _prepare_benchmark(params, benchmark, bench)
+        targets_stage(params, benchmark, bench, arguments.tasks)
+        learn_stage(params, benchmark, bench, arguments.tasks)
+        if with_tables:
+            _write_tables(benchmark, bench)
+
+
+def _plan(arguments: Arguments) -> None:
+    params = load_params()
+    paper = paper_overrides(params) if arguments.paper else []
+    if arguments.overrides_only:
+        print(" ".join(f"-S {override}" for override in paper))
+        return
+    if arguments.paper:
+        say_left_out(params)
+    estimate(load_params(PARAMS_FILE, [*paper, *arguments.overrides]), _bench(arguments))
+
+
+def _status(arguments: Arguments) -> None:
+    show_status(_params(arguments), _bench(arguments))
+
+
+def _verify(arguments: Arguments) -> None:
+    units = sorted(path.parent for path in arguments.directory.rglob("job.json"))
+    if not units:
+        raise UserError(f"{arguments.directory} holds no unit; give a directory of runs/, or runs itself")
+    for directory in units:
+        try:
+            report = certificate.verify(directory)
+        except (DamagedFileError, FileNotFoundError) as error:
+            raise UserError(str(error)) from error
+        probes = "bit-equal" if report.probes_bit_equal else "within tolerance"
+        print(f"{directory}: {len(report.tasks)} tasks unchanged, probe logits {probes}")
+
+
+def _ui(arguments: Arguments) -> None:
+    uri = tracking.default_uri()
+    server = uri if uri.startswith("http") else f"http://127.0.0.1:{arguments.port}"
+    for benchmark in load_params().benchmarks:
+        link = tracking.compare_url(uri, benchmark)
+        print(f"{benchmark}: {link if link.startswith('http') else server + link}", flush=True)
+    if not uri.startswith("http"):
+        command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, "--workers", "1"]
+        place = ["--host", "127.0.0.1", "--port", str(arguments.port)]
+        environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+        if subprocess.run([*command, *place], env=environment, check=False).returncode:
+            raise UserError(f"MLflow's pages could not be served on port {arguments.port}; try --port")
+
+
+def _track(arguments: Arguments) -> None:
+    bench = _bench(arguments)
+    for benchmark in arguments.benchmark or _params(arguments).benchmarks:
+        done = tracking.rebuild(bench.store.root, benchmark)
+        print(f"{benchmark}: {done.written} runs written, {done.complete} were complete")
+
+
+COMMANDS: dict[str, Callable[[Arguments], None]] = {
+    "prepare": _prepare,
+    "targets": _targets,
+    "learn": _learn,
+    "tables": _tables,
+    "run": _run,
+    "plan": _plan,
+    "status": _status,
+    "verify": _verify,
+    "ui": _ui,
+    "track": _track,
+}
+
+
+def _params(arguments: Arguments) -> Params:
+    """params.yaml with the command's changes."""
+    lists = {"benchmarks": "benchmark", "methods": "method", "seeds": "seed"}
+    chosen = []
+    for key, option in lists.items():
+        values = getattr(arguments, option, None)
+        if isinstance(values, list):
+            chosen.append(f"{key}=[{','.join(map(str, values))}]")
+    return load_params(PARAMS_FILE, [*arguments.overrides, *chosen])
+
+
+def _bench(arguments: Arguments) -> Bench:
+    """Where and how the command's units run."""
+    uri = getattr(arguments, "tracking", None)
+    if uri is not None:
+        os.environ["CL_LSG_TRACKING"] = "off" if uri == "off" else "mlflow"
+    given = {name: getattr(arguments, name, None) for name in ("executor", "workers")}
+    return Bench(read_machine(given), RunStore.from_environment(), tracking=None if uri == "off" else uri)
+
+
+def _prepare_benchmark(params: Params, benchmark: str, bench: Bench) -> None:
+    manifest = prepare_stage(benchmark, resolve(params, benchmark).data, bench.data / "tasks" / benchmark)
+    print(f"prepare {benchmark}: {len(manifest['tasks'])} tasks", file=sys.stderr)
+
+
+def _write_tables(benchmark: str, bench: Bench) -> None:
+    from pipeline.tables import tables as tables_stage
+
+    tables_stage(benchmark, bench.data, bench.store.root)
+
+
+def _show_tables(benchmark: str, bench: Bench) -> None:
+    """Print a benchmark's summary and where its report lies, without writing anything."""
+    from pipeline.report.frames import read_frames
+    from pipeline.report.text import summary_text
+    from pipeline.tables import REPORTS
+
+    listings = [bench.file(stage, benchmark) for stage in ("targets", "learned")]
+    print(summary_text(read_frames(benchmark, listings, bench.store.root)))
+    print(f"\n{REPORTS / benchmark / 'index.html'}")
+
+
+def _has_pandas() -> bool:
+    """Whether tables can be written; if not, says so."""
+    try:
+        import pandas  # noqa: F401
+    except ImportError:
+        print("tables: skipped, because pandas is not installed (cl-lsg[pipeline])", file=sys.stderr)
+        return False
+    return True

@@ -1,0 +1,153 @@
+"""What an experiment costs before it is run: units, steps, and hours from a few measured steps."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn.functional import cross_entropy
+
+from lsg.networks import NETWORKS
+from pipeline.benchmarks import SOURCES
+from pipeline.errors import UserError
+from pipeline.params import Experiment, Params, resolve
+from pipeline.progress import clock
+from pipeline.stage import Bench
+from pipeline.units import Plan, Unit, read_manifest
+
+PAPER_BENCHMARKS = ("cifar100-split", "cifar100-superclass", "miniimagenet")
+PAPER = ("methods=[scratch,fine-tune,cl-lsg]", "seeds=[1,2,3]", "protocol=paper")
+"""The paper's experiment with its decisions on test data; three seeds where the paper has one run."""
+
+MEASURED_SECONDS, LEAST_STEPS = 2.0, 2
+Shape = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Nominal:
+    """A source's size, known without reading it. `tests` images a class are a split of their own."""
+
+    image_shape: Shape
+    classes: int
+    images: int
+    own_test: bool
+
+
+NOMINAL = {
+    "digits": Nominal((1, 8, 8), 10, 180, own_test=False),
+    "cifar100": Nominal((3, 32, 32), 100, 500, own_test=True),
+    "miniimagenet": Nominal((3, 84, 84), 100, 600, own_test=False),
+}
+
+
+def paper_overrides(params: Params) -> list[str]:
+    """What turns params.yaml into the paper's experiment, without benchmarks whose data is not there."""
+    there = [name for name in PAPER_BENCHMARKS if missing_data(resolve(params, name)) is None]
+    return [f"benchmarks=[{','.join(there)}]", *PAPER]
+
+
+def say_left_out(params: Params) -> None:
+    """Print which of the paper's benchmarks `paper_overrides` leaves out, and what to do about it."""
+    for name in PAPER_BENCHMARKS:
+        if missing := missing_data(resolve(params, name)):
+            print(f"{name}: left out, because {missing}")
+
+
+def estimate(params: Params, bench: Bench) -> None:
+    """Print each benchmark's units, steps and hours, and first what data is missing and where to get it."""
+    experiments = [resolve(params, benchmark) for benchmark in params.benchmarks]
+    for experiment in experiments:
+        if missing := missing_data(experiment):
+            print(f"{experiment.benchmark}: its stage prepare will fail, because {missing}")
+    workers = bench.machine.workers or max(1, len(os.sched_getaffinity(0)) // bench.machine.threads)
+    total = 0.0
+    for experiment in experiments:
+        manifest = _manifest(experiment, bench.data / "tasks" / experiment.benchmark)
+        plan = Plan(experiment, manifest, bench.data, bench.machine.numerics())
+        seconds = _seconds(plan, workers)
+        total += seconds
+    print(f"in all about {clock(total)} with {workers} units at a time on this machine")
+
+
+def missing_data(experiment: Experiment) -> str | None:
+    """A sentence on data that a person has to bring, or None."""
+    data = experiment.data
+    if data.folder is None or Path(data.folder).is_dir():
+        return None
+    remedy = f"put the images there (the README says how), or set presets.{experiment.benchmark}.data.folder"
+    if SOURCES[data.source].folder == "optional":
+        remedy += ", or set it to null to download them"
+    return f"its images are not at {data.folder}; {remedy}"
+
+
+def hours_bound(units: list[Unit], step_seconds: float, workers: int) -> float:
+    """Seconds at best: the work shared out among the workers, but no less than the longest unit."""
+    steps = [unit.steps for unit in units]
+    return max(sum(steps) / workers, max(steps, default=0)) * step_seconds
+
+
+def step_seconds(experiment: Experiment, image_shape: Shape, classes: int, device: str) -> float:
+    """Seconds of one training step of the dense 1x network on this machine."""
+    options = {name: value for name, value in experiment.network.items() if name != "name"}
+    try:
+        architecture = NETWORKS[experiment.network["name"]](image_shape, **options)
+    except ValueError as error:
+        raise UserError(f"presets.{experiment.benchmark}.network: {error}") from error
+    network = architecture.make(architecture.streams, classes).to(device)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9)
+    images = torch.rand(experiment.train.batch_size, *image_shape, device=device)
+    labels = torch.arange(len(images), device=device) % classes
+
+    def step() -> None:
+        optimizer.zero_grad()
+        cross_entropy(network(images), labels).backward()
+        optimizer.step()
+        if device == "cuda":
+            torch.cuda.synchronize()
+
+    step()
+    begun, done = time.perf_counter(), 0
+    while done < LEAST_STEPS or time.perf_counter() - begun < MEASURED_SECONDS:
+        step()
+        done += 1
+    return (time.perf_counter() - begun) / done
+
+
+def _seconds(plan: Plan, workers: int) -> float:
+    """Print one benchmark's line and return its seconds."""
+    experiment, manifest = plan.experiment, plan.manifest
+    torch.set_num_threads(plan.numerics.threads)
+    goals = {seed: dict.fromkeys(plan.tasks, 1.0) for seed in experiment.seeds}
+    stages = [plan.units("targets"), plan.units("learn", goals)]
+    classes = len(manifest["tasks"][0]["classes"])
+    step = step_seconds(experiment, tuple(manifest["image_shape"]), classes, plan.numerics.device)
+    seconds = sum(hours_bound(units, step, workers) for units in stages)
+    steps = sum(unit.steps for units in stages for unit in units)
+    print(
+        f"{experiment.benchmark}: {sum(map(len, stages))} units ({len(plan.tasks)} tasks, seeds "
+        f"{', '.join(map(str, experiment.seeds))}, {', '.join(experiment.methods)}), at most {steps:,} steps "
+        f"of {1000 * step:.0f} ms on {plan.numerics.device}: about {clock(seconds)}",
+        flush=True,
+    )
+    return seconds
+
+
+def _manifest(experiment: Experiment, prepared: Path) -> dict[str, Any]:
+    """The prepared tasks, or tasks of the size that the source is known to have."""
+    data = experiment.data
+    nominal = NOMINAL.get(data.source)
+    if (prepared / "manifest.json").exists() or nominal is None or data.classes_per_task is None:
+        return read_manifest(prepared)
+    images = nominal.images
+    if not nominal.own_test:
+        images -= round(data.test * images) if data.test < 1 else int(data.test)
+    size = data.classes_per_task
+    task = {"train": round(images * (1 - data.validation)) * size, "classes": list(range(size))}
+    tasks = [{**task, "task": number} for number in range(1, nominal.classes // size + 1)]
+    side = data.image_size
+    shape = (nominal.image_shape[0], side, side) if side else nominal.image_shape
+    return {"image_shape": list(shape), "tasks": tasks}

@@ -1,0 +1,125 @@
+"""The executor `ray`: one Ray task a unit, on a cluster of this machine or on the one at RAY_ADDRESS."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import UserError
+from pipeline.executors import TICK_SECONDS, Board, first_line
+from pipeline.machine import Machine
+from pipeline.runs import RunStore, run_unit
+from pipeline.units import Unit
+
+try:
+    import ray
+    from ray.exceptions import RayTaskError
+except ImportError as error:
+    raise UserError(
+        f"the executor ray is not installed ({error}); install cl-lsg[pipeline], or use --executor local"
+    ) from None
+
+OBJECT_STORE_BYTES = 100 * 2**20
+"""Units read and write files; only their small results pass through Ray."""
+CRASHES = 3
+"""A unit whose worker died is started again so often: it resumes from its checkpoint."""
+
+
+def run_on_ray(board: Board, machine: Machine, count: int) -> None:
+    """Run the board's `count` units. Raises UserError when no machine of the cluster could ever take one."""
+    with _cluster(machine):
+        workers = machine.workers or int(_total("CPU")) // machine.threads or 1
+        share = _gpu_share(machine, min(count, workers))
+        _require_room(machine.threads, share)
+        task = ray.remote(_work).options(
+            num_cpus=machine.threads,
+            num_gpus=share,
+            max_retries=CRASHES,
+            retry_exceptions=[OSError],
+        )
+        running: dict[Any, Unit] = {}
+        while True:
+            while len(running) < workers and (unit := board.next()):
+                board.begin(unit)
+                running[task.remote(unit, board.store.root, machine.checkpoint_seconds)] = unit
+            if not running:
+                return
+            done, _ = ray.wait(list(running), timeout=TICK_SECONDS)
+            board.poll()
+            for reference in done:
+                _settle(board, running.pop(reference), reference)
+
+
+def _work(unit: Unit, root: Path, checkpoint_seconds: float) -> None:
+    """A Ray task: everything it makes lies in the unit's directory."""
+    run_unit(unit, RunStore(root), lambda event: None, checkpoint_seconds)
+
+
+def _settle(board: Board, unit: Unit, reference: Any) -> None:
+    try:
+        ray.get(reference)
+    except RayTaskError as error:
+        board.end(unit, first_line(error.cause))
+    except Exception as error:
+        board.end(unit, first_line(error))
+    else:
+        board.end(unit)
+
+
+@contextmanager
+def _cluster(machine: Machine) -> Iterator[None]:
+    """A Ray cluster: the one this process uses already, the one at the address, or a new one of our own."""
+    if ray.is_initialized():
+        yield
+        return
+    own = machine.address == "local"
+    wanted = (machine.workers or 0) * machine.threads
+    cpus = max(wanted, len(os.sched_getaffinity(0)))
+    limits: dict[str, Any] = {"num_cpus": cpus, "object_store_memory": OBJECT_STORE_BYTES} if own else {}
+    try:
+        ray.init(
+            address=machine.address,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            **limits,
+        )
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise UserError(
+            f"no Ray cluster at {machine.address} ({first_line(error)}); check RAY_ADDRESS and the token"
+        ) from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _total(resource: str) -> float:
+    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    return resources.get(resource, 0)
+
+
+def _gpu_share(machine: Machine, at_once: int) -> float:
+    """GPUs of a unit: as set, or the cluster's GPUs shared out among the units that run at once."""
+    if machine.gpu_share is not None:
+        return machine.gpu_share
+    if machine.numerics().device == "cpu":
+        return 0
+    return float(min(1, _total("GPU") / at_once)) or 1
+
+
+def _require_room(threads: int, share: float) -> None:
+    """Ray would wait for ever for a machine that does not exist."""
+    alive = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    nodes = [node["Resources"] for node in alive]
+    if any(node.get("CPU", 0) >= threads and node.get("GPU", 0) >= share for node in nodes):
+        return
+    largest = ", ".join(f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs" for node in nodes)
+    raise UserError(
+        f"a unit needs {threads} CPUs and {share:g} GPUs, but the cluster's machines have {largest}; "
+        "lower CL_LSG_THREADS or CL_LSG_GPU_SHARE"
+    )

@@ -1,0 +1,256 @@
+"""params.yaml as types. A key that nothing reads is an error that names it and what may stand there.
+
+The settings of data, training and methods are dataclasses beside the code that uses them; their ranges are
+declared there once. They are imported only when parameters are read, so that the command line starts fast.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable, Iterable, Mapping
+from copy import deepcopy
+from dataclasses import dataclass, field, fields
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass as checked_dataclass
+
+from pipeline.errors import UserError
+from pipeline.params_file import PARAMS_FILE, apply_override, read_values, shadowed
+
+if TYPE_CHECKING:
+    from pipeline.benchmarks.settings import DataSettings
+
+Protocol = Literal["clean", "paper"]
+Rule = Literal["scratch", "best_of"]
+Section = dict[str, Any]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Targets(_Strict):
+    """How a task's goal follows from the baselines."""
+
+    rule: Rule
+
+
+class Preset(_Strict):
+    """A benchmark: its data and network, and what it changes in `train` and `learn`."""
+
+    data: Section
+    network: Section
+    train: Section = Field(default_factory=dict)
+    learn: dict[str, Section] = Field(default_factory=dict)
+
+
+class Params(_Strict):
+    """The whole file, every key checked. Make it with `load_params`."""
+
+    benchmarks: tuple[str, ...]
+    methods: tuple[str, ...]
+    seeds: tuple[int, ...]
+    protocol: Protocol
+    train: Section
+    targets: Targets
+    learn: dict[str, Section]
+    presets: dict[str, Preset]
+
+
+INNER: dict[str, type[BaseModel]] = {"targets": Targets, "presets": Preset}
+"""Sections of the file that have keys of their own."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What one benchmark runs: the file's values with the preset's on top, as the library's types."""
+
+    benchmark: str
+    methods: tuple[str, ...]
+    seeds: tuple[int, ...]
+    protocol: Protocol
+    rule: Rule
+    data: DataSettings
+    network: Section
+    train: Any
+    learn: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """What the code offers: settings types, and networks (callables of an image shape and options)."""
+
+    data: type
+    train: type
+    methods: Mapping[str, type]
+    networks: Mapping[str, Callable[..., Any]]
+
+
+@cache
+def catalogue() -> Catalogue:
+    """The library's and the benchmarks' settings; importing them takes a second or two."""
+    from lsg.methods import METHODS
+    from lsg.networks import NETWORKS
+    from lsg.training import TrainSettings
+    from pipeline.benchmarks.settings import DataSettings
+
+    methods = {name: method.Settings for name, method in METHODS.items()}
+    return Catalogue(DataSettings, TrainSettings, methods, NETWORKS)
+
+
+def load_params(path: Path = PARAMS_FILE, overrides: Iterable[str] = ()) -> Params:
+    """Read and check the file, with `section.key=value` overrides on top.
+
+    Raises UserError that lists every offending key with what may stand there.
+    """
+    values = read_values(path)
+    paths = [apply_override(values, override) for override in overrides]
+    problems = [*_shape_problems(values), *shadowed(values, paths)]
+    problems = problems or _Check(catalogue(), values).problems()
+    if problems:
+        raise UserError(f"{path}: {'; '.join(dict.fromkeys(problems))}")
+    return Params.model_validate_json(json.dumps(values))
+
+
+def resolve(params: Params, benchmark: str) -> Experiment:
+    """The experiment of one benchmark. Raises UserError when there is no such preset."""
+    if benchmark not in params.presets:
+        raise UserError(f"there is no benchmark {benchmark}; presets: {', '.join(sorted(params.presets))}")
+    preset, known = params.presets[benchmark], catalogue()
+    learn = {
+        name: _make(known.methods[name], {**params.learn[name], **preset.learn.get(name, {})})
+        for name in params.learn
+    }
+    return Experiment(
+        benchmark,
+        params.methods,
+        params.seeds,
+        params.protocol,
+        params.targets.rule,
+        _make(known.data, preset.data),
+        deepcopy(preset.network),
+        _make(known.train, {**params.train, **preset.train}),
+        learn,
+    )
+
+
+@dataclass
+class _Check:
+    """Collects what is wrong in values whose overall shape is right."""
+
+    known: Catalogue
+    values: Section
+    found: list[str] = field(default_factory=list)
+
+    def problems(self) -> list[str]:
+        self._names("benchmarks", self.values["presets"], "presets")
+        self._names("methods", self.values["learn"], "sections of learn")
+        self._numbers("seeds")
+        train, learn = self.values["train"], self.values["learn"]
+        # A preset is checked on top of the file's values; where those are wrong, on top of the defaults.
+        train = train if self._settings("train", self.known.train, train) else {}
+        learn = learn if self._learn("learn", learn, {key: {} for key in self.known.methods}) else {}
+        bases = {name: learn.get(name, {}) for name in self.values["learn"]}
+        for name, preset in self.values["presets"].items():
+            where = f"presets.{name}"
+            self._settings(f"{where}.data", self.known.data, preset["data"])
+            self._network(f"{where}.network", preset["network"])
+            self._settings(f"{where}.train", self.known.train, preset.get("train", {}), train)
+            self._learn(f"{where}.learn", preset.get("learn", {}), bases)
+        return self.found
+
+    def _names(self, key: str, allowed: Mapping[str, Any], called: str) -> None:
+        names = self.values[key]
+        for name in names:
+            if name not in allowed:
+                self.found.append(f"{key}: {name} is none of the {called} ({', '.join(allowed)})")
+        self._once(key, names)
+
+    def _numbers(self, key: str) -> None:
+        for number in self.values[key]:
+            if not 0 <= number < 2**31:
+                self.found.append(f"{key}: {number} is not in 0 to 2^31 - 1")
+        self._once(key, self.values[key])
+
+    def _once(self, key: str, items: list[Any]) -> None:
+        if not items:
+            self.found.append(f"{key}: names nothing; name at least one")
+        for item in sorted({item for item in items if items.count(item) > 1}):
+            self.found.append(f"{key}: {item} stands there twice")
+
+    def _learn(self, where: str, sections: Section, bases: Section) -> bool:
+        """Sections of methods, each on top of the base of its name; only those names may stand here."""
+        before = len(self.found)
+        for method, own in sections.items():
+            if method in bases and method in self.known.methods:
+                self._settings(f"{where}.{method}", self.known.methods[method], own, bases[method])
+            else:
+                self.found.append(f"{where}.{method}: no such method; allowed: {', '.join(bases)}")
+        return len(self.found) == before
+
+    def _settings(self, where: str, settings: type, own: Section, base: Section | None = None) -> bool:
+        problems = _problems(_adapter(settings), {**(base or {}), **own}, where, _field_names(settings))
+        self.found.extend(problems)
+        return not problems
+
+    def _network(self, where: str, network: Section) -> None:
+        name = str(network.get("name"))
+        if name not in self.known.networks:
+            self.found.append(f"{where}.name: {name} is none of {', '.join(self.known.networks)}")
+            return
+        options = list(inspect.signature(self.known.networks[name]).parameters.values())[1:]
+        allowed = {option.name: option.annotation for option in options}
+        for key, value in network.items():
+            if key != "name" and key not in allowed:
+                self.found.append(f"{where}.{key}: unknown key; allowed: {', '.join(['name', *allowed])}")
+            elif key != "name" and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
+                self.found.append(f"{where}.{key}: is {value!r}; allowed: a whole number from 0 on")
+
+
+def _shape_problems(values: Section) -> list[str]:
+    return _problems(TypeAdapter(Params), values, "", list(Params.model_fields))
+
+
+def _make(settings: type, values: Section) -> Any:
+    checked = _adapter(settings).validate_json(json.dumps(values))
+    return settings(**{each.name: getattr(checked, each.name) for each in fields(settings)})
+
+
+@cache
+def _adapter(settings: type) -> TypeAdapter[Any]:
+    config = ConfigDict(extra="forbid", strict=True)
+    return TypeAdapter(checked_dataclass(settings, config=config, frozen=True))
+
+
+def _field_names(settings: type) -> list[str]:
+    return [each.name for each in fields(settings)]
+
+
+def _problems(adapter: TypeAdapter[Any], values: Section, where: str, allowed: list[str]) -> list[str]:
+    """One sentence a wrong key. JSON mode takes lists for tuples and is strict about everything else."""
+    try:
+        text = json.dumps(values)
+    except TypeError as error:
+        return [f"{where or 'the file'}: {error}; quote the value"]
+    try:
+        adapter.validate_json(text)
+    except ValidationError as errors:
+        return [_sentence(error, where, allowed) for error in errors.errors()]
+    return []
+
+
+def _sentence(error: Any, where: str, allowed: list[str]) -> str:
+    place = ".".join(str(part) for part in (where, *error["loc"]) if part != "")
+    if error["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        inner = INNER.get(str(error["loc"][0])) if not where else None
+        names = list(inner.model_fields) if inner and len(error["loc"]) > 1 else allowed
+        return f"{place}: unknown key; allowed: {', '.join(names)}"
+    if error["type"] in ("missing", "missing_argument"):
+        return f"{place}: is missing"
+    if error["type"] == "value_error":
+        return f"{place}: {error['ctx']['error']}"
+    return f"{place}: is {error['input']!r}; {error['msg'][0].lower()}{error['msg'][1:]}"

@@ -1,0 +1,95 @@
+"""What a person sees while units run: a live bar in a terminal, otherwise a line a finished task and unit."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable
+from typing import Any, TextIO
+
+from tqdm import tqdm
+
+from pipeline.units import Unit
+
+
+class Progress:
+    """Counts optimiser steps of a stage's units. A unit that needed fewer than planned is counted in full."""
+
+    def __init__(self, title: str, units: Iterable[Unit], stream: TextIO | None = None) -> None:
+        self._out = stream or sys.stderr
+        units = list(units)
+        self._units, self._tasks = len(units), sum(len(unit.tasks) for unit in units)
+        self._units_done = self._tasks_done = 0
+        self._running: dict[str, dict[tuple[int, int], int]] = {}
+        self._begun = time.monotonic()
+        self._steps, self._steps_done = sum(unit.steps for unit in units), 0
+        self._bar: tqdm[Any] | None = None
+        if self._out.isatty():
+            form = "{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
+            self._bar = tqdm(
+                total=self._steps, desc=title, bar_format=form, file=self._out, dynamic_ncols=True
+            )
+
+    def started(self, unit: Unit) -> None:
+        self._running[unit.key] = {}
+
+    def event(self, unit: Unit, event: dict[str, Any]) -> None:
+        """An epoch moves the bar; a task of a sequence is a line."""
+        if event.get("event") == "epoch":
+            stages = self._running[unit.key]
+            before = stages.get((event["task"], event["stage"]), 0)
+            stages[event["task"], event["stage"]] = event["steps"]
+            self._advance(event["steps"] - before)
+            self._show(f"{unit.name}: task {event['task']}, epoch {event['epoch']}/{event['epochs']}")
+        elif event.get("event") == "task":
+            self._tasks_done += 1
+            accuracy = event.get("accuracy", {}).get("test")
+            shown = "" if accuracy is None else f", test accuracy {accuracy:.3f}"
+            self._line(f"{unit.name}: task {event['task']} {event.get('reason', 'done')}{shown}")
+
+    def ended(self, unit: Unit, fault: str | None) -> None:
+        self._units_done += 1
+        self._advance(unit.steps - sum(self._running.pop(unit.key).values()))
+        if fault is not None:
+            self._line(f"{unit.name} FAILED: {fault}")
+        elif len(unit.tasks) > 1:
+            self._line(f"{unit.name}: finished")
+
+    def note(self, text: str) -> None:
+        """A sentence above the bar."""
+        if self._bar is not None:
+            self._bar.write(text, file=self._out)
+        else:
+            print(text, file=self._out, flush=True)
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def _advance(self, steps: int) -> None:
+        self._steps_done += steps
+        if self._bar is not None:
+            self._bar.update(steps)
+
+    def _counts(self) -> str:
+        return f"units {self._units_done}/{self._units}, tasks {self._tasks_done}/{self._tasks}"
+
+    def _show(self, text: str) -> None:
+        if self._bar is not None:
+            self._bar.set_postfix_str(f"{self._counts()}; {text}")
+
+    def _line(self, text: str) -> None:
+        seconds = time.monotonic() - self._begun
+        left = seconds * (self._steps - self._steps_done) / self._steps_done if self._steps_done else 0
+        ending = "" if self._bar is not None else f" ({self._counts()}; {clock(seconds)}, {clock(left)} left)"
+        self.note(text + ending)
+
+
+def clock(seconds: float) -> str:
+    """Seconds as a person reads them: 42 s, 3 min 5 s, 2 h 10 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

@@ -1,0 +1,159 @@
+"""The store of units: runs/<benchmark>/<method>/<label>-<key>.
+
+A finished unit is never repeated, an unfinished one resumes, and one process at a time works on a unit.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+from lsg.files import write_bytes
+from pipeline.errors import UserError
+from pipeline.units import Unit
+
+DEFINITION, RESULT, FAULT, LOCK = "unit.json", "result.json", "error.txt", ".lock"
+Report = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class RunStore:
+    """Unit directories below `root`."""
+
+    root: Path
+
+    @classmethod
+    def from_environment(cls) -> RunStore:
+        """The store at CL_LSG_RUNS, or `runs` in the project's folder."""
+        return cls(Path(os.environ.get("CL_LSG_RUNS") or "runs").absolute())
+
+    def directory(self, unit: Unit) -> Path:
+        return self.root / unit.benchmark / unit.method / f"{unit.label}-{unit.key[:12]}"
+
+    def relative(self, unit: Unit) -> str:
+        """The unit's directory as written in tables: relative to the store, with forward slashes."""
+        return self.directory(unit).relative_to(self.root).as_posix()
+
+    def finished(self, unit: Unit) -> bool:
+        """Whether the result is there. Raises UserError when it is damaged or another unit's."""
+        return self.result(unit) is not None
+
+    def result(self, unit: Unit) -> dict[str, Any] | None:
+        """result.json's content, None before it is written. Raises UserError like `finished`."""
+        directory = self.directory(unit)
+        if not (directory / RESULT).exists():
+            return None
+        result = _read_object(directory / RESULT)
+        if not {"tasks", "matrix"} <= result.keys():
+            raise _damaged(directory / RESULT, "it holds no accuracy matrix")
+        _require_same(directory / DEFINITION, unit)
+        return result
+
+    def locked(self, unit: Unit) -> bool:
+        """Whether another process works on the unit right now."""
+        path = self.directory(unit) / LOCK
+        if not path.exists():
+            return False
+        with path.open("a") as file:
+            return not _try_lock(file)
+
+    @contextmanager
+    def lock(self, unit: Unit) -> Iterator[Path]:
+        """Hold the unit's directory; waits while another process does. A process's death frees it."""
+        directory = self.directory(unit)
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            file = (directory / LOCK).open("a")
+        except OSError as error:
+            raise UserError(
+                f"{directory} cannot be written ({error.strerror}); free it, or set CL_LSG_RUNS"
+            ) from error
+        with file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield directory
+
+
+def run_unit(unit: Unit, store: RunStore, report: Report, checkpoint_seconds: float = 20.0) -> dict[str, Any]:
+    """Learn the unit, from where its directory stands, and return its result; a finished unit is only read.
+
+    `report` gets each event. A failure leaves its traceback in the unit's error.txt and is raised again.
+    """
+    with store.lock(unit) as directory:
+        result = store.result(unit)
+        if result is not None:
+            return result
+        _define(directory, unit)
+        try:
+            return _learn(unit, store, directory, report, checkpoint_seconds)
+        except Exception:
+            (directory / FAULT).write_text(traceback.format_exc(), encoding="utf-8")
+            raise
+
+
+def _learn(
+    unit: Unit, store: RunStore, directory: Path, report: Report, checkpoint_seconds: float
+) -> dict[str, Any]:
+    import torch
+
+    from lsg import sequence
+
+    torch.set_num_threads(unit.numerics.threads)
+    job = sequence.Job(
+        benchmark=unit.benchmark,
+        method=unit.method,
+        protocol=unit.protocol,
+        seed=unit.seed,
+        tasks=unit.tasks,
+        data=unit.prepared,
+        network=unit.network,
+        train=unit.train,
+        settings=unit.settings,
+        goals=unit.goals,
+        start=store.directory(unit.start) if unit.start else None,
+        threads=unit.numerics.threads,
+        device=unit.numerics.device,
+    )
+    return sequence.learn_sequence(job, directory, report, checkpoint_seconds)
+
+
+def _define(directory: Path, unit: Unit) -> None:
+    """Write unit.json where there is none, or check that the directory is this unit's."""
+    (directory / FAULT).unlink(missing_ok=True)
+    if (directory / DEFINITION).exists():
+        _require_same(directory / DEFINITION, unit)
+    else:
+        write_bytes(directory / DEFINITION, unit.text.encode())
+
+
+def _require_same(path: Path, unit: Unit) -> None:
+    if not path.exists() or _read_object(path) != json.loads(unit.text):
+        raise _damaged(path, "it does not describe the unit that its directory's name stands for")
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise _damaged(path, str(error)) from None
+    if not isinstance(content, dict):
+        raise _damaged(path, "it is no JSON object")
+    return content
+
+
+def _damaged(path: Path, reason: str) -> UserError:
+    return UserError(f"{path} is damaged ({reason}); delete {path.parent} to learn the unit again")
+
+
+def _try_lock(file: TextIO) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -1,0 +1,110 @@
+"""What the stages `targets` and `learn` share: open a benchmark, run its units, show and track them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lsg.files import write_json
+from pipeline import executors
+from pipeline.errors import UserError
+from pipeline.machine import Machine
+from pipeline.params import Params, resolve
+from pipeline.progress import Progress
+from pipeline.runs import RunStore
+from pipeline.tracking import Tracker, open_tracker
+from pipeline.units import DATA, Plan, Unit, read_manifest
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A stage's surroundings: where tasks, units and the stages' files lie, and how units run."""
+
+    machine: Machine
+    store: RunStore
+    data: Path = DATA.parent
+    tracking: str | None = None
+
+    def plan(self, params: Params, benchmark: str, tasks: int | None = None) -> Plan:
+        """The benchmark's plan over its prepared tasks, or over the first `tasks` of them."""
+        experiment = resolve(params, benchmark)
+        prepared = (self.data / "tasks" / benchmark).absolute()
+        return Plan(experiment, read_manifest(prepared), prepared, self.machine.numerics(), tasks)
+
+    def file(self, stage: str, benchmark: str) -> Path:
+        """Where a stage writes what it came to, for example data/targets/<benchmark>.json."""
+        return self.data / stage / f"{benchmark}.json"
+
+
+def work(title: str, benchmark: str, units: Sequence[Unit], bench: Bench) -> None:
+    """Learn the unfinished units, shown on the terminal and tracked. Raises like `executors.run`."""
+    todo = [unit for unit in units if not bench.store.finished(unit)]
+    print(
+        f"{title} {benchmark}: {len(units)} units, {len(units) - len(todo)} reused, {len(todo)} to run",
+        file=sys.stderr,
+        flush=True,
+    )
+    if not todo:
+        return
+    watch = _Watch(Progress(f"{title} {benchmark}", todo), open_tracker(bench.tracking, benchmark))
+    try:
+        executors.run(todo, bench.store, bench.machine, watch)
+    finally:
+        watch.close()
+
+
+def write_units(path: Path, units: Iterable[Unit], store: RunStore, content: dict[str, Any]) -> None:
+    """Write a stage's file: `content` and where each unit lies, relative to the store."""
+    places = {unit.name: store.relative(unit) for unit in units}
+    write_json(path, {"format": 1, **content, "units": places})
+
+
+def read_goals(path: Path, benchmark: str) -> dict[int, dict[int, float]]:
+    """Goals by seed and task from the file that the stage `targets` wrote. Raises UserError."""
+    try:
+        goals = json.loads(path.read_bytes())["goals"]
+        return {
+            int(seed): {int(task): float(goal) for task, goal in by_task.items()}
+            for seed, by_task in goals.items()
+        }
+    except FileNotFoundError:
+        raise UserError(f"{path} is not there; run `cl-lsg targets {benchmark}`") from None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise UserError(f"{path} is damaged; delete it and run `cl-lsg targets {benchmark}`") from None
+
+
+@dataclass
+class _Watch:
+    """Hands events to the progress display and the tracker."""
+
+    progress: Progress
+    tracker: Tracker
+    failed: list[Path] = field(default_factory=list)
+    directories: dict[str, Path] = field(default_factory=dict)
+
+    def started(self, unit: Unit, directory: Path) -> None:
+        self.directories[unit.key] = directory
+        self.progress.started(unit)
+        self.tracker.follow(directory)
+
+    def event(self, unit: Unit, event: dict[str, Any]) -> None:
+        self.progress.event(unit, event)
+
+    def ended(self, unit: Unit, fault: str | None) -> None:
+        if fault is not None:
+            self.failed.append(self.directories[unit.key])
+        self.progress.ended(unit, fault)
+
+    def note(self, text: str) -> None:
+        self.progress.note(text)
+
+    def tick(self) -> None:
+        self.tracker.poll()
+
+    def close(self) -> None:
+        self.progress.close()
+        self.tracker.close(self.failed)

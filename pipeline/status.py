@@ -1,0 +1,71 @@
+"""Where an experiment stands: each unit finished, running, interrupted or waiting; and what is stale."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from pipeline.errors import UserError
+from pipeline.params import Params
+from pipeline.records import Tail
+from pipeline.runs import DEFINITION, FAULT, RunStore
+from pipeline.stage import Bench, read_goals
+from pipeline.units import Plan, Unit
+
+
+def status(params: Params, bench: Bench) -> None:
+    """Print the state of every unit that params.yaml asks for."""
+    for benchmark in params.benchmarks:
+        try:
+            plan = bench.plan(params, benchmark)
+        except UserError as error:
+            print(f"{benchmark}: {error}")
+            continue
+        units, waiting = _units(plan, bench.file("targets", benchmark))
+        for unit in units:
+            print(f"{benchmark}  {unit.name:28} {state_of(unit, bench.store)}")
+        if waiting:
+            print(f"{benchmark}  {waiting}")
+        stale = stale_directories(units, bench.store, benchmark)
+        if stale:
+            print(f"{benchmark}  {len(stale)} units of other settings, data or code, such as {stale[0]}")
+
+
+def state_of(unit: Unit, store: RunStore) -> str:
+    """One unit's state in words, with the task and epoch it is in."""
+    directory = store.directory(unit)
+    if not (directory / DEFINITION).exists():
+        return "waiting"
+    if store.finished(unit):
+        return f"finished, {directory}"
+    position = _position(directory, len(unit.tasks))
+    if store.locked(unit):
+        return f"running, {position}"
+    return f"{'failed' if (directory / FAULT).exists() else 'interrupted'}, {position}, {directory}"
+
+
+def stale_directories(units: Iterable[Unit], store: RunStore, benchmark: str) -> list[Path]:
+    """The benchmark's units on disk that nothing asks for at the moment."""
+    asked = {store.directory(unit) for unit in units}
+    found = (path.parent for path in (store.root / benchmark).glob(f"*/*/{DEFINITION}"))
+    return sorted(directory for directory in found if directory not in asked)
+
+
+def _units(plan: Plan, goals: Path) -> tuple[list[Unit], str]:
+    """The units known so far, and a sentence where goals have to be learned before the rest is."""
+    units = plan.units("targets")
+    try:
+        return units + plan.units("learn", read_goals(goals, plan.experiment.benchmark)), ""
+    except UserError:
+        others = [name for name in plan.experiment.methods if name not in ("scratch", "fine-tune")]
+        return units, f"{', '.join(others)}: waiting for goals" if others else ""
+
+
+def _position(directory: Path, tasks: int) -> str:
+    events = Tail(directory / "events.jsonl").read()
+    if not events:
+        return "at the start"
+    last = events[-1]
+    if last["event"] == "task":
+        return f"after task {last['task']} of {tasks}"
+    return f"task {last['task']}, stage {last['stage']}, epoch {last['epoch']} of {last['epochs']}"

@@ -1,0 +1,55 @@
+"""Stage targets: learn the baselines; their accuracies give each task's goal for the other methods."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from lsg.methods.method import DECISION_SPLIT
+from pipeline.errors import UserError
+from pipeline.params import Params
+from pipeline.runs import RunStore
+from pipeline.stage import Bench, work, write_units
+from pipeline.units import Plan, Unit
+
+
+def targets(params: Params, benchmark: str, bench: Bench, tasks: int | None = None) -> Path:
+    """Run the baselines' units and write data/targets/<benchmark>.json; returns its path.
+
+    Raises UserError for bad input and UnitsFailed when a unit fails.
+    """
+    plan = bench.plan(params, benchmark, tasks)
+    units = plan.units("targets")
+    work("targets", benchmark, units, bench)
+    path = bench.file("targets", benchmark)
+    write_units(path, units, bench.store, goals_of(plan, units, bench.store))
+    return path
+
+
+def goals_of(plan: Plan, units: list[Unit], store: RunStore) -> dict[str, Any]:
+    """The goals by seed and task, measured on the split that the protocol decides on."""
+    experiment = plan.experiment
+    split = DECISION_SPLIT[experiment.protocol]
+    counted = ("scratch",) if experiment.rule == "scratch" else ("scratch", "fine-tune")
+    goals: dict[str, dict[str, float]] = {}
+    for unit in units:
+        if unit.method not in counted:
+            continue
+        by_task = goals.setdefault(str(unit.seed), {})
+        for task in unit.tasks:
+            reached = _accuracy(store.directory(unit) / f"task_{task:02d}.json", split)
+            by_task[str(task)] = max(reached, by_task.get(str(task), 0.0))
+    return {"rule": experiment.rule, "protocol": experiment.protocol, "split": split, "goals": goals}
+
+
+def _accuracy(record: Path, split: str) -> float:
+    try:
+        value = json.loads(record.read_bytes())["accuracy"][split]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UserError(f"{record} is damaged; delete {record.parent} to learn the unit again") from None
+    if value is None:
+        raise UserError(
+            f"{record} has no {split} accuracy to be a goal; set the preset's data.{split} above 0"
+        )
+    return float(value)

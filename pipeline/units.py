@@ -1,0 +1,212 @@
+"""A unit of work: one method and seed on one task, or on a sequence of tasks; and which units a stage needs.
+
+A unit's key is the digest of everything that decides its bytes. What is not in the key (where it runs, how
+often it is saved, what watches it) may change freely.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from pipeline.code import code_digest
+from pipeline.errors import UserError
+from pipeline.params import Experiment, Protocol
+
+Stage = Literal["targets", "learn"]
+Goals = Mapping[int, Mapping[int, float]]
+"""Goal accuracies: seed -> task -> fraction."""
+
+BASELINES = ("scratch", "fine-tune")
+DATA = Path("data/tasks")
+
+
+@dataclass(frozen=True)
+class Numerics:
+    """What changes the bits of a result without changing what is computed."""
+
+    torch: str
+    threads: int
+    device: Literal["cpu", "cuda"]
+    dtype: str = "float32"
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One directory of work. `data` and `code` are digests; `prepared` (not in the key) holds the tasks."""
+
+    benchmark: str
+    method: str
+    protocol: Protocol
+    seed: int
+    tasks: tuple[int, ...]
+    network: dict[str, Any]
+    train: Any
+    settings: Any
+    data: str
+    code: str
+    numerics: Numerics
+    goals: dict[int, float] = field(default_factory=dict)
+    start: Unit | None = None
+    prepared: Path = DATA
+    steps: int = 0
+
+    def covers(self) -> dict[str, Any]:
+        """What the key covers, as JSON values: the content of unit.json."""
+        return {
+            "format": 1,
+            "benchmark": self.benchmark,
+            "method": self.method,
+            "protocol": self.protocol,
+            "seed": self.seed,
+            "tasks": list(self.tasks),
+            "network": self.network,
+            "train": asdict(self.train),
+            "settings": asdict(self.settings),
+            "goals": {str(task): goal for task, goal in self.goals.items()},
+            "data": self.data,
+            "code": self.code,
+            "numerics": asdict(self.numerics),
+            "start": self.start.key if self.start else None,
+        }
+
+    @cached_property
+    def text(self) -> str:
+        """unit.json's text: one way to write what the key covers."""
+        return json.dumps(self.covers(), sort_keys=True, indent=2) + "\n"
+
+    @cached_property
+    def key(self) -> str:
+        """Sha256 of all that decides the unit's bytes."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+    @property
+    def label(self) -> str:
+        """The unit in words, unique within its method and settings: seed1, or seed1-task03."""
+        return f"seed{self.seed}" + (f"-task{self.tasks[0]:02d}" if len(self.tasks) == 1 else "")
+
+    @property
+    def name(self) -> str:
+        """The unit as tables and messages call it: `scratch seed1-task03`."""
+        return f"{self.method} {self.label}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Makes the units of one benchmark from its experiment, its prepared tasks and the machine's numerics.
+
+    `first` keeps only so many tasks; units of one task each are then those of the whole benchmark.
+    """
+
+    experiment: Experiment
+    manifest: dict[str, Any]
+    prepared: Path
+    numerics: Numerics
+    first: int | None = None
+
+    def units(self, stage: Stage, goals: Goals | None = None) -> list[Unit]:
+        """The stage's units: `targets` the baselines, `learn` the other methods, which need the goals.
+
+        Raises UserError when a goal is missing.
+        """
+        if stage == "targets":
+            return self._baselines()
+        methods = [method for method in self.experiment.methods if method not in BASELINES]
+        return [
+            self._unit(method, seed, self.tasks, self._goals(goals or {}, seed))
+            for method in methods
+            for seed in self.experiment.seeds
+        ]
+
+    @property
+    def tasks(self) -> tuple[int, ...]:
+        return tuple(entry["task"] for entry in self.manifest["tasks"][: self.first])
+
+    def _baselines(self) -> list[Unit]:
+        units = []
+        for seed in self.experiment.seeds:
+            scratch = [self._unit("scratch", seed, (task,)) for task in self.tasks]
+            units += scratch
+            if "fine-tune" in self.experiment.methods or self.experiment.rule == "best_of":
+                units += self._fine_tunes(seed, scratch[0])
+        return units
+
+    def _fine_tunes(self, seed: int, first: Unit) -> list[Unit]:
+        if self.experiment.learn["fine-tune"].start == "first":
+            return [self._unit("fine-tune", seed, (task,), start=first) for task in self.tasks[1:]]
+        return [self._unit("fine-tune", seed, self.tasks)]
+
+    def _goals(self, goals: Goals, seed: int) -> dict[int, float]:
+        missing = [task for task in self.tasks if task not in goals.get(seed, {})]
+        if missing:
+            raise UserError(
+                f"there is no goal for seed {seed}, task {missing[0]} of {self.experiment.benchmark}; "
+                f"run `cl-lsg targets {self.experiment.benchmark}`"
+            )
+        return {task: goals[seed][task] for task in self.tasks}
+
+    def _unit(
+        self,
+        method: str,
+        seed: int,
+        tasks: tuple[int, ...],
+        goals: dict[int, float] | None = None,
+        start: Unit | None = None,
+    ) -> Unit:
+        return Unit(
+            benchmark=self.experiment.benchmark,
+            method=method,
+            protocol=self.experiment.protocol,
+            seed=seed,
+            tasks=tasks,
+            network=self.experiment.network,
+            train=self.experiment.train,
+            settings=self.experiment.learn[method],
+            data=self._data_digest(),
+            code=method_digest(method, self.experiment.network["name"]),
+            numerics=self.numerics,
+            goals=goals or {},
+            start=start,
+            prepared=self.prepared,
+            steps=self._steps(method, tasks),
+        )
+
+    def _data_digest(self) -> str:
+        """Over the manifest, which holds the tasks' digests and the names of their classes."""
+        return hashlib.sha256(json.dumps(self.manifest, sort_keys=True).encode()).hexdigest()
+
+    def _steps(self, method: str, tasks: tuple[int, ...]) -> int:
+        """Optimiser steps at most: growing methods may train every task but the first twice."""
+        epochs, batch = self.experiment.train.epochs, self.experiment.train.batch_size
+        steps: dict[int, int] = {
+            entry["task"]: epochs * -(-entry["train"] // batch)
+            for entry in self.manifest["tasks"]
+            if entry["task"] in tasks
+        }
+        again = 0 if method in BASELINES else sum(steps.values()) - steps[tasks[0]]
+        return sum(steps.values()) + again
+
+
+def method_digest(method: str, network: str) -> str:
+    """Digest of the code that a unit of this method on this network runs."""
+    from lsg.methods import METHODS
+    from lsg.networks import NETWORKS
+
+    return code_digest(["lsg.sequence", METHODS[method].__module__, NETWORKS[network].__module__])
+
+
+def read_manifest(prepared: Path) -> dict[str, Any]:
+    """manifest.json of a prepared benchmark. Raises UserError when it is missing or damaged."""
+    path = prepared / "manifest.json"
+    try:
+        manifest = json.loads(path.read_bytes())
+        return {"image_shape": manifest["image_shape"], "tasks": list(manifest["tasks"])}
+    except FileNotFoundError:
+        raise UserError(f"{path} is not there; run `cl-lsg prepare {prepared.name}`") from None
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{path} is damaged; run `cl-lsg prepare {prepared.name}` again") from None

@@ -1,0 +1,197 @@
+"""What a person types: fast help, one-line errors, runs without the big packages, views of what is there."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline import commands
+from pipeline.cli import main
+from pipeline.errors import UserError
+from pipeline.executors import UnitsFailed
+from tests.pipeline.tiny_experiment import ROOT, prepared_digits
+
+HEAVY = ("torch", "ray", "mlflow", "pandas", "numpy", "pydantic")
+BLOCKED = ("ray", "mlflow", "dvc", "torchvision", "pandas")
+BLOCK = f"""
+import sys
+
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {BLOCKED!r}:
+            raise ModuleNotFoundError(f"blocked: {{name}}", name=name)
+
+sys.meta_path.insert(0, Blocker())
+from pipeline.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+RUN = ["run", "--benchmark", "digits", "--tasks", "1", "-S", "train.epochs=1"]
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with params.yaml and prepared digits, as the current one; one CPU process, no tracking."""
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    shutil.copytree(prepared_digits() / "tasks", tmp_path / "data/tasks")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CL_LSG_EXECUTOR", "local")
+    monkeypatch.setenv("CL_LSG_TRACKING", "off")
+    monkeypatch.setenv("CL_LSG_GPU_SHARE", "0")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    return tmp_path
+
+
+def test_help_teaches_and_imports_nothing_heavy() -> None:
+    code = "import sys; from pipeline.cli import parser; print(parser().format_help()); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    text, modules = done.stdout.strip().rsplit("\n", 1)
+    assert not set(HEAVY) & set(modules.split())
+    for word in ("prepare -> targets -> learn -> tables", "runs/BENCH/METHOD", "CL_LSG_RUNS", "examples"):
+        assert word in text
+
+
+@pytest.mark.slow
+def test_local_runs_need_none_of_the_big_packages(project: Path) -> None:
+    command = [sys.executable, "-c", BLOCK, *RUN, "--executor", "local", "--tracking", "off"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "tables: skipped, because pandas is not installed" in done.stderr
+    learned = json.loads((project / "data/learned/digits.json").read_text())["units"]
+    assert (project / "runs" / learned["cl-lsg seed1-task01"] / "result.json").exists()
+
+
+def test_ray_and_mlflow_that_are_not_installed_are_one_sentence(project: Path) -> None:
+    for options, said in (
+        (["--executor", "ray", "--tracking", "off"], "executor ray is not installed"),
+        (["--executor", "local", "--tracking", "sqlite:///x.db"], "MLflow cannot be imported"),
+    ):
+        command = [sys.executable, "-c", BLOCK, *RUN, *options]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 2
+        assert said in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            ["plan", "-S", "train.epoch=3"],
+            "cl-lsg: params.yaml: train.epoch: unknown key; allowed: optimizer",
+        ),
+        (["targets", "mnist"], "cl-lsg: there is no benchmark mnist; presets: "),
+        (["learn", "digits"], "cl-lsg: data/targets/digits.json is not there; run `cl-lsg targets digits`"),
+        (["verify", "data"], "cl-lsg: data holds no unit"),
+        (["run", "--method", "apd"], "cl-lsg: params.yaml: methods: apd is none of the sections of learn"),
+        (["track", "--rebuild"], "holds no units"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(
+    project: Path, capfd: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
+    assert main(arguments) == 2
+    error = capfd.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "said"),
+    [
+        (UnitsFailed("1 of 2 units failed:\nscratch"), 1, "1 of 2 units failed: scratch"),
+        (UserError("no room"), 2, "no room"),
+        (KeyboardInterrupt(), 130, "interrupted; the same command goes on where it stopped"),
+    ],
+)
+def test_a_command_that_fails_tells_how(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: BaseException,
+    status: int,
+    said: str,
+) -> None:
+    def fail(_arguments: object) -> None:
+        raise error
+
+    monkeypatch.setitem(commands.COMMANDS, "status", fail)
+    assert main(["status"]) == status
+    assert capsys.readouterr().err == f"cl-lsg: {said}\n"
+
+
+def test_a_broken_stage_file_is_named(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (project / "data/targets").mkdir()
+    (project / "data/targets/digits.json").write_text('{"goals": ')
+    assert main(["learn", "digits"]) == 2
+    assert "data/targets/digits.json is damaged; delete it and run" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_run_status_and_verify_tell_one_story(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["status"]) == 0
+    before = capsys.readouterr().out
+    assert "digits  scratch seed1-task05         waiting" in before
+    assert "cl-lsg: waiting for goals" in before
+
+    command = [*RUN[:-1], "train.epochs=2", "--tasks", "2", "--method", "scratch", "cl-lsg", "--no-tables"]
+    assert main(command) == 0
+    first = capsys.readouterr().err
+    assert "targets digits: 2 units, 0 reused, 2 to run" in first
+    assert "learn digits: 1 units, 0 reused, 1 to run" in first
+    assert "cl-lsg seed1: finished (units 1/1, tasks 2/2;" in first
+    assert main(command) == 0
+    assert "learn digits: 1 units, 1 reused, 0 to run" in capsys.readouterr().err
+
+    assert main(["status", "-S", "train.epochs=2"]) == 0
+    after = capsys.readouterr().out
+    assert "digits  scratch seed1-task01         finished, " in after
+    assert main(["status"]) == 0
+    assert "3 units of other settings, data or code, such as" in capsys.readouterr().out
+
+    assert main(["verify", "runs"]) == 0
+    assert "2 tasks unchanged, probe logits bit-equal" in capsys.readouterr().out
+    record = next((project / "runs/digits/cl-lsg").rglob("task_01.json"))
+    content = json.loads(record.read_text())
+    record.write_text(json.dumps({**content, "layers": {**content["layers"], "head.bias": "0"}}))
+    assert main(["verify", str(record.parent)]) == 1
+    assert "was changed after it was written" in capsys.readouterr().err
+
+
+def test_plan_counts_units_and_steps_of_prepared_data(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["plan", "-S", "seeds=[1,2]", "-S", "train.epochs=2"]) == 0
+    text = capsys.readouterr().out
+    batches = [
+        -(-task["train"] // 32)
+        for task in json.loads((project / "data/tasks/digits/manifest.json").read_text())["tasks"]
+    ]
+    steps = 2 * 2 * (sum(batches) + sum(batches[1:]) + sum(batches) + sum(batches[1:]))
+    assert (
+        f"digits: 20 units (5 tasks, seeds 1, 2, scratch, fine-tune, cl-lsg), at most {steps:,} steps" in text
+    )
+
+
+def test_the_papers_plan_leaves_out_what_has_no_images_and_says_so(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pipeline import estimate
+
+    monkeypatch.setattr(estimate, "MEASURED_SECONDS", 0.0)
+    assert main(["plan", "--paper"]) == 0
+    text = capsys.readouterr().out
+    assert (
+        "miniimagenet: left out, because its images are not at data/miniimagenet; put the images there"
+        in text
+    )
+    assert "cifar100-split: 60 units (10 tasks, seeds 1, 2, 3, scratch, fine-tune, cl-lsg)" in text
+    assert "cifar100-superclass: 120 units (20 tasks" in text
+    assert main(["plan", "--paper", "--overrides"]) == 0
+    overrides = capsys.readouterr().out.split()
+    assert overrides[:2] == ["-S", "benchmarks=[cifar100-split,cifar100-superclass]"]
+    assert main(["status", *overrides]) == 0
+    os.mkdir("data/miniimagenet")
+    assert main(["plan", "--paper", "--overrides"]) == 0
+    assert "miniimagenet" in capsys.readouterr().out

@@ -1,0 +1,137 @@
+"""dvc.yaml, as DVC runs it: every dependency exists, a new seed costs only itself, kill -9 loses nothing."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from pipeline.learn import learn
+from pipeline.machine import Machine
+from pipeline.params import load_params
+from pipeline.runs import RunStore
+from pipeline.stage import Bench
+from pipeline.targets import targets
+from tests.pipeline.tiny_experiment import ROOT, contents
+
+DVC = [sys.executable, "-m", "dvc"]
+PROJECT = ("lsg", "pipeline", "dvc.yaml", "params.yaml", ".dvcignore", ".gitignore")
+NAMED = {
+    "GIT_AUTHOR_NAME": "a",
+    "GIT_AUTHOR_EMAIL": "a@b",
+    "GIT_COMMITTER_NAME": "a",
+    "GIT_COMMITTER_EMAIL": "a@b",
+}
+WAIT_SECONDS = 240
+
+
+def stages() -> dict[str, Any]:
+    found: dict[str, Any] = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"]
+    return found
+
+
+def test_every_code_dependency_is_there() -> None:
+    for name, stage in stages().items():
+        for dependency in stage["deps"]:
+            if not dependency.startswith("data/"):
+                assert (ROOT / dependency).exists(), f"{name} depends on {dependency}"
+
+
+def test_stages_hand_on_files_in_one_direction() -> None:
+    made: set[str] = set()
+    for stage in stages().values():
+        assert {dependency for dependency in stage["deps"] if dependency.startswith("data/")} <= made
+        made |= set(stage["outs"])
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """A repository with the project's code and a tiny experiment: digits in two tasks, two epochs."""
+    folder = tmp_path / "clone"
+    folder.mkdir()
+    for name in PROJECT:
+        source = ROOT / name
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(source, folder / name, ignore=ignored) if source.is_dir() else shutil.copy(
+            source, folder
+        )
+    (folder / ".dvc").mkdir()
+    shutil.copy(ROOT / ".dvc/config", folder / ".dvc")
+    yaml = YAML()
+    params = yaml.load(folder / "params.yaml")
+    params["train"]["epochs"] = 2
+    params["presets"]["digits"]["data"]["classes_per_task"] = 5
+    yaml.dump(params, folder / "params.yaml")
+    call(folder, "git", "init", "-q")
+    call(folder, "git", "add", "-A")
+    call(folder, "git", "commit", "-qm", "start")
+    return folder
+
+
+def environment() -> dict[str, str]:
+    """Units one by one on the CPU, saved after every epoch, untracked; `python` is this one."""
+    programs = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    ours = {"CL_LSG_EXECUTOR": "local", "CL_LSG_TRACKING": "off", "CL_LSG_GPU_SHARE": "0"}
+    quiet = {"DVC_NO_ANALYTICS": "1", "CL_LSG_CHECKPOINT_SECONDS": "0", "PATH": programs}
+    return {**os.environ, **ours, **quiet, **NAMED}
+
+
+def call(folder: Path, *command: str) -> str:
+    """Standard output and error of a command that has to succeed."""
+    done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def units(runs: Path) -> dict[str, dict[str, bytes]]:
+    """The bytes of each unit in a store, by its directory."""
+    found = (path.parent for path in runs.glob("*/*/*/unit.json"))
+    return {str(path.relative_to(runs)): contents(path) for path in found}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_repro_reuses_units_and_resumes_after_kill_9(
+    clone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CL_LSG_TRACKING", "off")
+    kill_in_the_middle(clone)
+    call(clone, *DVC, "repro")
+    unbroken = Bench(Machine("local", gpu_share=0), RunStore(tmp_path / "unbroken"), tmp_path / "data")
+    shutil.copytree(clone / "data/tasks", tmp_path / "data/tasks")
+    params = load_params(clone / "params.yaml")
+    for stage in (targets, learn):
+        assert stage(params, "digits", unbroken).read_bytes() == (clone / stage_file(stage)).read_bytes()
+    assert len(units(clone / "runs")) == 4
+    assert units(clone / "runs") == units(tmp_path / "unbroken")
+    assert (clone / "reports/digits/tables.md").is_file()
+
+    assert "Data and pipelines are up to date" in call(clone, *DVC, "repro")
+    ours = ["-S", "learn.cl-lsg.penalty=0.001", "-S", "+presets.digits.learn.cl-lsg.cap=1.2"]
+    text = call(clone, *DVC, "exp", "run", "-S", "seeds=[1,2]", "-S", "methods=[scratch]", *ours)
+    assert "targets digits: 4 units, 2 reused, 2 to run" in text
+    assert load_params(clone / "params.yaml").learn["cl-lsg"]["penalty"] == 0.001
+
+
+def stage_file(stage: Callable[..., Path]) -> str:
+    return f"data/{'targets' if stage is targets else 'learned'}/digits.json"
+
+
+def kill_in_the_middle(folder: Path) -> None:
+    """Start `dvc repro` and kill its whole group once one unit is finished and the next is in training."""
+    with subprocess.Popen(
+        [*DVC, "repro"], cwd=folder, env=environment(), start_new_session=True, stdout=subprocess.DEVNULL
+    ) as process:
+        deadline = time.monotonic() + WAIT_SECONDS
+        while len(list(folder.glob("runs/*/*/*/events.jsonl"))) < 2 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        os.killpg(process.pid, signal.SIGKILL)
+    assert list(folder.glob("runs/*/*/*/result.json"))
+    assert not (folder / "data/targets/digits.json").exists()

@@ -1,0 +1,187 @@
+"""params.yaml: what is wrong is named, all of it, before anything runs."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from pipeline.errors import UserError
+from pipeline.params import Params, load_params, resolve
+
+ROOT = Path(__file__).parents[2]
+
+
+def edited(tmp_path: Path, *changes: tuple[str, Any]) -> Path:
+    """A copy of params.yaml with values set at dotted keys."""
+    yaml = YAML()
+    values = yaml.load((ROOT / "params.yaml").read_text())
+    for key, value in changes:
+        *sections, last = key.split(".")
+        section = values
+        for name in sections:
+            section = section[name]
+        section[last] = value
+    path = tmp_path / "params.yaml"
+    yaml.dump(values, path)
+    return path
+
+
+def fault(path: Path, *overrides: str) -> str:
+    with pytest.raises(UserError) as raised:
+        load_params(path, overrides)
+    text = str(raised.value)
+    assert "\n" not in text
+    return text
+
+
+@pytest.fixture
+def params() -> Params:
+    return load_params(ROOT / "params.yaml")
+
+
+def test_every_preset_of_the_file_resolves(params: Params) -> None:
+    assert set(params.presets) == {"digits", "cifar100-split", "cifar100-superclass", "miniimagenet"}
+    for benchmark in params.presets:
+        assert resolve(params, benchmark).benchmark == benchmark
+
+
+def test_a_preset_wins_over_train_and_learn(params: Params) -> None:
+    split, superclass = resolve(params, "cifar100-split"), resolve(params, "cifar100-superclass")
+    assert (split.train.epochs, split.train.crop_padding, split.learn["cl-lsg"].cap) == (20, 0, 1.3)
+    assert (superclass.train.epochs, superclass.train.crop_padding) == (50, 4)
+    assert superclass.learn["cl-lsg"].cap == 1.5
+    assert superclass.train.lr == split.train.lr == 0.01
+    assert superclass.network == {"name": "vgg16-bn", "hidden": 4096}
+
+
+def test_settings_are_the_librarys_own_types(params: Params) -> None:
+    from lsg.methods import METHODS
+    from lsg.training import TrainSettings
+
+    experiment = resolve(params, "digits")
+    assert type(experiment.train) is TrainSettings
+    assert type(experiment.learn["cl-lsg"]) is METHODS["cl-lsg"].Settings
+    assert experiment.train.lr_drops == (0.5, 0.8)
+
+
+def test_all_offending_keys_stand_in_one_message(tmp_path: Path) -> None:
+    path = edited(
+        tmp_path,
+        ("train.epoch", 3),
+        ("train.lr", "fast"),
+        ("learn.cl-lsg.noise", "loud"),
+        ("learn.gros", {}),
+        ("presets.digits.train", {"batchsize": 3}),
+        ("presets.digits.learn", {"cl-lsg": {"cup": 1}}),
+        ("presets.miniimagenet.network.size", 3),
+        ("presets.digits.data.split", 1),
+        ("benchmarks", ["digits", "mnist"]),
+        ("seeds", [1, 1]),
+    )
+    text = fault(path)
+    assert str(path) in text
+    for part in (
+        "train.epoch: unknown key; allowed: optimizer, lr",
+        "learn.cl-lsg.noise: is 'loud'; input should be 'logit'",
+        "presets.digits.train.batchsize: unknown key",
+        "presets.digits.learn.cl-lsg.cup: unknown key",
+        "train.lr",
+        "learn.gros: no such method; allowed: scratch, fine-tune",
+        "presets.miniimagenet.network.size: unknown key; allowed: name, width",
+        "presets.digits.data.split: unknown key; allowed: source",
+        "benchmarks: mnist is none of the presets",
+        "seeds: 1 stands there twice",
+    ):
+        assert part in text
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("train.lr", -1.0, "train: lr must be over 0, not -1.0"),
+        ("train.lr", "fast", "train.lr: is 'fast'; input should be a valid number"),
+        ("train.epochs", 2.5, "train.epochs: is 2.5; input should be a valid integer"),
+        ("train.flip", 1, "train.flip: is 1"),
+        ("presets.digits.train", {"batchsize": 3}, "presets.digits.train.batchsize: unknown key; allowed: "),
+        ("presets.digits.train", {"batch_size": 0}, "presets.digits.train: batch_size must be 2 or more"),
+        ("presets.digits.learn", {"cl-lsg": {"cup": 1}}, "presets.digits.learn.cl-lsg.cup: unknown key"),
+        ("presets.digits.learn", {"grow": {}}, "presets.digits.learn.grow: no such method"),
+        ("presets.digits.network.name", "alexnet", "presets.digits.network.name: alexnet is none of lenet"),
+        ("presets.cifar100-superclass.network.hidden", -1, "network.hidden: is -1"),
+        ("presets.digits.data.validation", 1.5, "presets.digits.data: validation is 1.5; allowed: "),
+        ("protocol", "honest", "protocol: is 'honest'; input should be 'clean' or 'paper'"),
+        ("targets.rule", "best", "targets.rule: is 'best'"),
+        ("targets.rules", "best_of", "targets.rules: unknown key; allowed: rule"),
+        ("executor", "ray", "executor: unknown key; allowed: benchmarks, methods"),
+        ("methods", ["scratch", "apd"], "methods: apd is none of the sections of learn"),
+        ("methods", [], "methods: names nothing"),
+        ("seeds", [-1], "seeds: -1 is not in 0 to"),
+        ("seeds", 1, "seeds: is 1; input should be a valid array"),
+        ("learn.fine-tune.start", "last", "learn.fine-tune.start: is 'last'; input should be 'first'"),
+    ],
+)
+def test_a_wrong_value_names_its_key_and_what_is_allowed(
+    tmp_path: Path, key: str, value: Any, said: str
+) -> None:
+    assert said in fault(edited(tmp_path, (key, value)))
+
+
+def test_a_missing_section_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    text = (ROOT / "params.yaml").read_text()
+    path.write_text(text.replace("protocol: clean", "# protocol: clean"))
+    assert "protocol: is missing" in fault(path)
+
+
+def test_a_key_written_twice_is_refused_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text((ROOT / "params.yaml").read_text().replace("  lr: 0.01", "  lr: 0.01\n  lr: 0.02", 1))
+    text = fault(path)
+    assert re.search(r'line \d+\).*duplicate key "lr"', text)
+
+
+def test_no_file_and_no_yaml_are_one_sentence(tmp_path: Path) -> None:
+    assert "is not there" in fault(tmp_path / "none.yaml")
+    path = tmp_path / "params.yaml"
+    path.write_text("train: [1, 2\n")
+    assert "params.yaml (line" in fault(path)
+
+
+def test_numbers_read_as_dvc_writes_them(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text((ROOT / "params.yaml").read_text().replace("penalty: 1.0e-4", "penalty: 1e-05"))
+    assert resolve(load_params(path), "digits").learn["cl-lsg"].penalty == 1e-5
+
+
+def test_overrides_change_values_of_any_section() -> None:
+    overrides = ["train.epochs=3", "seeds=[4, 5]", "learn.cl-lsg.cap=1.1"]
+    params = load_params(ROOT / "params.yaml", [*overrides, "+presets.cifar100-split.train.epochs=7"])
+    assert params.seeds == (4, 5)
+    assert resolve(params, "digits").train.epochs == 3
+    assert resolve(params, "digits").learn["cl-lsg"].cap == 1.1
+    assert resolve(params, "cifar100-split").train.epochs == 7
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("train.epoch=3", "train.epoch: unknown key"),
+        ("trains.epochs=3", "there is no section trains; sections: train,"),
+        ("train.epochs", "write section.key=value"),
+        ("seeds=[1", "-S seeds=[1"),
+    ],
+)
+def test_a_wrong_override_is_named(override: str, said: str) -> None:
+    assert said in fault(ROOT / "params.yaml", override)
+
+
+def test_an_override_that_a_preset_would_hide_is_refused() -> None:
+    text = fault(ROOT / "params.yaml", "benchmarks=[cifar100-superclass]", "train.epochs=3")
+    assert "change presets.cifar100-superclass.train.epochs" in text
+
+
+def test_an_unknown_benchmark_is_named(params: Params) -> None:
+    with pytest.raises(UserError, match="no benchmark mnist; presets: cifar100-split"):
+        resolve(params, "mnist")

@@ -1,0 +1,122 @@
+"""Which units a stage needs, and what makes two of them the same."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.errors import UserError
+from pipeline.units import Unit, read_manifest
+from tests.pipeline.tiny_experiment import CPU, prepared_digits, tiny_plan, with_train
+
+GOALS = {1: {1: 0.9, 2: 0.8}, 2: {1: 0.7, 2: 0.6}}
+
+
+def scratch() -> Unit:
+    return tiny_plan().units("targets")[0]
+
+
+def test_baselines_are_one_unit_a_seed_and_task_and_fine_tune_starts_from_task_1() -> None:
+    units = tiny_plan("seeds=[1,2]").units("targets")
+    assert [(unit.method, unit.seed, unit.tasks) for unit in units] == [
+        ("scratch", 1, (1,)),
+        ("scratch", 1, (2,)),
+        ("fine-tune", 1, (2,)),
+        ("scratch", 2, (1,)),
+        ("scratch", 2, (2,)),
+        ("fine-tune", 2, (2,)),
+    ]
+    assert units[2].start == units[0]
+    assert units[5].start == units[3]
+
+
+def test_fine_tune_from_random_tasks_is_one_unit_a_seed() -> None:
+    units = tiny_plan("learn.fine-tune.start=random_previous").units("targets")
+    assert [(unit.method, unit.tasks, unit.start) for unit in units][-1] == ("fine-tune", (1, 2), None)
+
+
+def test_fine_tune_is_learned_only_where_it_is_asked_for() -> None:
+    assert {unit.method for unit in tiny_plan("methods=[cl-lsg]").units("targets")} == {"scratch"}
+    best = tiny_plan("methods=[cl-lsg]", "targets.rule=best_of").units("targets")
+    assert {unit.method for unit in best} == {"scratch", "fine-tune"}
+
+
+def test_other_methods_are_one_unit_a_seed_with_that_seeds_goals() -> None:
+    units = tiny_plan("seeds=[1,2]").units("learn", GOALS)
+    assert [(unit.method, unit.seed, unit.tasks, unit.goals) for unit in units] == [
+        ("cl-lsg", 1, (1, 2), {1: 0.9, 2: 0.8}),
+        ("cl-lsg", 2, (1, 2), {1: 0.7, 2: 0.6}),
+    ]
+
+
+def test_fewer_tasks_keep_the_units_of_single_tasks() -> None:
+    few = [unit.key for unit in tiny_plan(tasks=2).units("targets") if unit.method == "scratch"]
+    more = [unit.key for unit in tiny_plan(tasks=3).units("targets") if unit.method == "scratch"]
+    assert few == more[:2]
+
+
+def test_a_missing_goal_is_named() -> None:
+    with pytest.raises(UserError, match="no goal for seed 1, task 2 of digits; run `cl-lsg targets digits`"):
+        tiny_plan().units("learn", {1: {1: 0.9}})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 2},
+        {"method": "fine-tune"},
+        {"protocol": "paper"},
+        {"tasks": (2,)},
+        {"network": {"name": "lenet", "width": 3}},
+        {"data": "other"},
+        {"code": "other"},
+        {"goals": {1: 0.5}},
+        {"numerics": replace(CPU, threads=2)},
+        {"numerics": replace(CPU, device="cuda")},
+        {"numerics": replace(CPU, torch="2.0")},
+    ],
+)
+def test_all_that_decides_the_bytes_changes_the_key(change: dict[str, Any]) -> None:
+    assert replace(scratch(), **change).key != scratch().key
+
+
+def test_the_key_of_the_start_is_part_of_the_key() -> None:
+    first, other, tuned = tiny_plan().units("targets")
+    assert replace(tuned, start=other).key != tuned.key
+    assert replace(tuned, start=replace(first, code="changed")).key != tuned.key
+
+
+def test_training_settings_change_the_key_and_where_data_lies_does_not(tmp_path: Path) -> None:
+    assert with_train(scratch(), lr=0.02).key != scratch().key
+    assert replace(scratch(), prepared=tmp_path, steps=1).key == scratch().key
+
+
+def test_another_method_or_seed_in_the_experiment_leaves_keys_alone() -> None:
+    few = {unit.key for unit in tiny_plan("methods=[scratch]").units("targets")}
+    many = {unit.key for unit in tiny_plan("seeds=[1,2,3]", "learn.cl-lsg.cap=1.1").units("targets")}
+    assert few < many
+
+
+def test_labels_tell_single_tasks_from_sequences() -> None:
+    labels = [unit.label for unit in tiny_plan().units("targets")]
+    assert labels == ["seed1-task01", "seed1-task02", "seed1-task02"]
+    assert tiny_plan().units("learn", GOALS)[0].label == "seed1"
+
+
+def test_steps_count_batches_and_the_second_stage_of_growing_methods() -> None:
+    first, second = (entry["train"] for entry in tiny_plan().manifest["tasks"][:2])
+    batches = [-(-first // 32), -(-second // 32)]
+    plan = tiny_plan("train.epochs=3")
+    assert [unit.steps for unit in plan.units("targets")][:2] == [3 * batches[0], 3 * batches[1]]
+    assert plan.units("learn", GOALS)[0].steps == 3 * batches[0] + 6 * batches[1]
+
+
+def test_missing_and_damaged_prepared_data_name_the_remedy(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="manifest.json is not there; run `cl-lsg prepare digits`"):
+        read_manifest(tmp_path / "digits")
+    (tmp_path / "manifest.json").write_text(
+        (prepared_digits() / "tasks/digits/manifest.json").read_text()[:50]
+    )
+    with pytest.raises(UserError, match="manifest.json is damaged"):
+        read_manifest(tmp_path)
