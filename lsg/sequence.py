@@ -153,6 +153,7 @@ class Sequence:
         started = time.perf_counter()
         task = load_task(self.job.data, number)
         self.trainer.begin_task(number, max(self.records, default=None))
+        self.method.remaining = len(self.job.tasks) - 1 - self.job.tasks.index(number)
         lesson = self.method.learn(task, self.job.goals.get(number), self.trainer)
         record = self._written(task, lesson)
         self.log.append({"event": "task", **record})

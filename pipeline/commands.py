@@ -18,8 +18,9 @@ from pipeline.executors import UnitsFailed
 from pipeline.learn import learn as learn_stage
 from pipeline.machine import read_machine
 from pipeline.params import Params, load_params, resolve
-from pipeline.params_file import PARAMS_FILE
+from pipeline.params_file import PARAMS_FILE, read_values
 from pipeline.prepare import prepare as prepare_stage
+from pipeline.report import REPORTS, SUMMARY
 from pipeline.runs import RunStore
 from pipeline.stage import Bench
 from pipeline.status import status as show_status
@@ -51,15 +52,13 @@ def _learn(arguments: Arguments) -> None:
 
 
 def _tables(arguments: Arguments) -> None:
+    if arguments.show:
+        _show_tables([arguments.benchmark] if arguments.benchmark else read_values(PARAMS_FILE)["benchmarks"])
+        return
     params, bench = _params(arguments), _bench(arguments)
     for benchmark in [arguments.benchmark] if arguments.benchmark else params.benchmarks:
         resolve(params, benchmark)
-        if arguments.show:
-            _show_tables(benchmark, bench)
-        else:
-            _write_tables(benchmark, bench)
-    if arguments.show:
-        print(f"MLflow: {tracking.default_uri()}; its pages: cl-lsg ui")
+        _write_tables(benchmark, bench)
 
 
 def _run(arguments: Arguments) -> None:
@@ -167,15 +166,14 @@ def _write_tables(benchmark: str, bench: Bench) -> None:
     tables_stage(benchmark, bench.data, bench.store.root)
 
 
-def _show_tables(benchmark: str, bench: Bench) -> None:
-    """Print a benchmark's summary and where its report lies, without writing anything."""
-    from pipeline.report.frames import read_frames
-    from pipeline.report.text import summary_text
-    from pipeline.tables import REPORTS
-
-    listings = [bench.file(stage, benchmark) for stage in ("targets", "learned")]
-    print(summary_text(read_frames(benchmark, listings, bench.store.root)))
-    print(f"\n{REPORTS / benchmark / 'index.html'}")
+def _show_tables(benchmarks: list[str]) -> None:
+    """Print the summaries that stage tables wrote, and where report and MLflow are; writes nothing."""
+    for benchmark in benchmarks:
+        path = REPORTS / benchmark / SUMMARY
+        if not path.exists():
+            raise UserError(f"{path} is not there; run `dvc repro` or `cl-lsg run --benchmark {benchmark}`")
+        print(path.read_text())
+    print(f"MLflow: {tracking.default_uri()}; its pages: cl-lsg ui")
 
 
 def _has_pandas() -> bool:

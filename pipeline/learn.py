@@ -14,7 +14,7 @@ def learn(params: Params, benchmark: str, bench: Bench, tasks: int | None = None
     Returns its path. Raises UserError for bad input or missing goals and UnitsFailed when a unit fails.
     """
     plan = bench.plan(params, benchmark, tasks)
-    goals = read_goals(bench.file("targets", benchmark), benchmark)
+    goals = read_goals(bench.file("targets", benchmark), plan, bench.store)
     units = plan.units("learn", goals)
     work("learn", benchmark, units, bench)
     path = bench.file("learned", benchmark)

@@ -87,6 +87,7 @@ class Catalogue:
     data: type
     train: type
     methods: Mapping[str, type]
+    extends: Mapping[str, str]
     networks: Mapping[str, Callable[..., Any]]
 
 
@@ -99,7 +100,8 @@ def catalogue() -> Catalogue:
     from pipeline.benchmarks.settings import DataSettings
 
     methods = {name: method.Settings for name, method in METHODS.items()}
-    return Catalogue(DataSettings, TrainSettings, methods, NETWORKS)
+    extends = {name: method.extends for name, method in METHODS.items() if method.extends}
+    return Catalogue(DataSettings, TrainSettings, methods, extends, NETWORKS)
 
 
 def load_params(path: Path = PARAMS_FILE, overrides: Iterable[str] = ()) -> Params:
@@ -121,10 +123,8 @@ def resolve(params: Params, benchmark: str) -> Experiment:
     if benchmark not in params.presets:
         raise UserError(f"there is no benchmark {benchmark}; presets: {', '.join(sorted(params.presets))}")
     preset, known = params.presets[benchmark], catalogue()
-    learn = {
-        name: _make(known.methods[name], {**params.learn[name], **preset.learn.get(name, {})})
-        for name in params.learn
-    }
+    sections = _layered(params.learn, preset.learn, known)
+    learn = {name: _make(known.methods[name], sections[name]) for name in params.learn}
     return Experiment(
         benchmark,
         params.methods,
@@ -153,14 +153,20 @@ class _Check:
         train, learn = self.values["train"], self.values["learn"]
         # A preset is checked on top of the file's values; where those are wrong, on top of the defaults.
         train = train if self._settings("train", self.known.train, train) else {}
-        learn = learn if self._learn("learn", learn, {key: {} for key in self.known.methods}) else {}
-        bases = {name: learn.get(name, {}) for name in self.values["learn"]}
+        learn = learn if self._learn("learn", learn, _inherited(learn, {}, self.known)) else {}
         for name, preset in self.values["presets"].items():
             where = f"presets.{name}"
             self._settings(f"{where}.data", self.known.data, preset["data"])
             self._network(f"{where}.network", preset["network"])
             self._settings(f"{where}.train", self.known.train, preset.get("train", {}), train)
-            self._learn(f"{where}.learn", preset.get("learn", {}), bases)
+            own = preset.get("learn", {})
+            inherited = _inherited(learn, own, self.known)
+            bases = {
+                key: {**inherited[key], **learn.get(key, {})}
+                for key in self.values["learn"]
+                if key in inherited
+            }
+            self._learn(f"{where}.learn", own, bases)
         return self.found
 
     def _names(self, key: str, allowed: Mapping[str, Any], called: str) -> None:
@@ -209,6 +215,30 @@ class _Check:
                 self.found.append(f"{where}.{key}: unknown key; allowed: {', '.join(['name', *allowed])}")
             elif key != "name" and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
                 self.found.append(f"{where}.{key}: is {value!r}; allowed: a whole number from 0 on")
+
+
+def _layered(
+    learn: Mapping[str, Section], preset: Mapping[str, Section], known: Catalogue
+) -> dict[str, Section]:
+    """Each method's coefficients: those it inherits, its own section, the preset's on top."""
+    inherited = _inherited(learn, preset, known)
+    return {name: {**inherited[name], **learn[name], **preset.get(name, {})} for name in learn}
+
+
+def _inherited(
+    learn: Mapping[str, Section], preset: Mapping[str, Section], known: Catalogue
+) -> dict[str, Section]:
+    """What each method takes over from the sections of the method that it extends; nothing for most.
+
+    A key to which the method gives a default of its own is not taken over: that is what makes it another one.
+    """
+    inherited: dict[str, Section] = {name: {} for name in known.methods}
+    for name, parent in known.extends.items():
+        own, base = known.methods[name], known.methods[parent]
+        sections = {**learn.get(parent, {}), **preset.get(parent, {})}
+        same = [key for key in sections if getattr(own, key, None) == getattr(base, key, None)]
+        inherited[name] = {key: sections[key] for key in same}
+    return inherited
 
 
 def _shape_problems(values: Section) -> list[str]:

@@ -17,7 +17,7 @@ from pipeline.params import Params, resolve
 from pipeline.progress import Progress
 from pipeline.runs import RunStore
 from pipeline.tracking import Tracker, open_tracker
-from pipeline.units import DATA, Plan, Unit, read_manifest
+from pipeline.units import DATA, Goals, Plan, Unit, read_manifest
 
 
 @dataclass(frozen=True)
@@ -58,23 +58,36 @@ def work(title: str, benchmark: str, units: Sequence[Unit], bench: Bench) -> Non
 
 
 def write_units(path: Path, units: Iterable[Unit], store: RunStore, content: dict[str, Any]) -> None:
-    """Write a stage's file: `content` and where each unit lies, relative to the store."""
-    places = {unit.name: store.relative(unit) for unit in units}
-    write_json(path, {"format": 1, **content, "units": places})
+    """Write a stage's file: `content` and where each unit lies."""
+    write_json(path, {"format": 1, **content, "units": places(units, store)})
 
 
-def read_goals(path: Path, benchmark: str) -> dict[int, dict[int, float]]:
-    """Goals by seed and task from the file that the stage `targets` wrote. Raises UserError."""
+def read_goals(path: Path, plan: Plan, store: RunStore) -> Goals:
+    """Goals by seed and task from the file that the stage `targets` wrote.
+
+    Raises UserError when it is missing, damaged, or was made by other units than the plan's.
+    """
+    remedy = f"run `cl-lsg targets {plan.experiment.benchmark}`"
     try:
-        goals = json.loads(path.read_bytes())["goals"]
-        return {
+        content = json.loads(path.read_bytes())
+        made = (content["units"], content["rule"], content["protocol"])
+        goals = {
             int(seed): {int(task): float(goal) for task, goal in by_task.items()}
-            for seed, by_task in goals.items()
+            for seed, by_task in content["goals"].items()
         }
     except FileNotFoundError:
-        raise UserError(f"{path} is not there; run `cl-lsg targets {benchmark}`") from None
+        raise UserError(f"{path} is not there; {remedy}") from None
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise UserError(f"{path} is damaged; delete it and run `cl-lsg targets {benchmark}`") from None
+        raise UserError(f"{path} is damaged; delete it and {remedy}") from None
+    asked = places(plan.units("targets"), store), plan.experiment.rule, plan.experiment.protocol
+    if made != asked:
+        raise UserError(f"{path} holds the goals of other settings, data or code; {remedy}")
+    return goals
+
+
+def places(units: Iterable[Unit], store: RunStore) -> dict[str, str]:
+    """Where each unit lies, relative to the store."""
+    return {unit.name: store.relative(unit) for unit in units}
 
 
 @dataclass

@@ -21,7 +21,7 @@ def status(params: Params, bench: Bench) -> None:
         except UserError as error:
             print(f"{benchmark}: {error}")
             continue
-        units, waiting = _units(plan, bench.file("targets", benchmark))
+        units, waiting = _units(plan, bench)
         for unit in units:
             print(f"{benchmark}  {unit.name:28} {state_of(unit, bench.store)}")
         if waiting:
@@ -51,11 +51,11 @@ def stale_directories(units: Iterable[Unit], store: RunStore, benchmark: str) ->
     return sorted(directory for directory in found if directory not in asked)
 
 
-def _units(plan: Plan, goals: Path) -> tuple[list[Unit], str]:
+def _units(plan: Plan, bench: Bench) -> tuple[list[Unit], str]:
     """The units known so far, and a sentence where goals have to be learned before the rest is."""
-    units = plan.units("targets")
+    units, path = plan.units("targets"), bench.file("targets", plan.experiment.benchmark)
     try:
-        return units + plan.units("learn", read_goals(goals, plan.experiment.benchmark)), ""
+        return units + plan.units("learn", read_goals(path, plan, bench.store)), ""
     except UserError:
         others = [name for name in plan.experiment.methods if name not in ("scratch", "fine-tune")]
         return units, f"{', '.join(others)}: waiting for goals" if others else ""

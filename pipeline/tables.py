@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from lsg.files import write_bytes, write_json
+from pipeline.report import REPORTS, SUMMARY
 from pipeline.report.figures import draw
 from pipeline.report.frames import Frames, read_frames
 from pipeline.report.layout import all_tables
@@ -12,7 +13,7 @@ from pipeline.report.statistics import metrics
 from pipeline.report.text import summary_text
 from pipeline.runs import RunStore
 
-DATA, REPORTS = Path("data"), Path("reports")
+DATA = Path("data")
 
 
 def tables(benchmark: str, data: Path = DATA, runs: Path | None = None, reports: Path = REPORTS) -> Path:
@@ -26,8 +27,7 @@ def tables(benchmark: str, data: Path = DATA, runs: Path | None = None, reports:
     folder = reports / benchmark
     folder.mkdir(parents=True, exist_ok=True)
     write_all(frames, folder)
-    print(summary_text(frames))
-    print(f"\n{folder / 'index.html'}")
+    print((folder / SUMMARY).read_text())
     return folder
 
 
@@ -43,6 +43,7 @@ def write_all(frames: Frames, folder: Path) -> None:
     for name, frame in files.items():
         write_bytes(folder / name, frame.to_csv(index=False, lineterminator="\n").encode())
     write_json(folder / "summary.json", metrics(frames))
+    write_bytes(folder / SUMMARY, f"{summary_text(frames)}\n\n{folder / 'index.html'}\n".encode())
     laid = all_tables(frames)
     write_bytes(folder / "tables.md", markdown(frames.benchmark, laid).encode())
     figures = draw(frames, folder)

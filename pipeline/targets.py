@@ -45,8 +45,8 @@ def goals_of(plan: Plan, units: list[Unit], store: RunStore) -> dict[str, Any]:
 
 def _accuracy(record: Path, split: str) -> float:
     try:
-        value = json.loads(record.read_bytes())["accuracy"][split]
-    except (OSError, ValueError, KeyError, TypeError):
+        value = json.loads(record.read_bytes())["accuracy"].get(split)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise UserError(f"{record} is damaged; delete {record.parent} to learn the unit again") from None
     if value is None:
         raise UserError(

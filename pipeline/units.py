@@ -181,15 +181,13 @@ class Plan:
         return hashlib.sha256(json.dumps(self.manifest, sort_keys=True).encode()).hexdigest()
 
     def _steps(self, method: str, tasks: tuple[int, ...]) -> int:
-        """Optimiser steps at most: growing methods may train every task but the first twice."""
-        epochs, batch = self.experiment.train.epochs, self.experiment.train.batch_size
-        steps: dict[int, int] = {
-            entry["task"]: epochs * -(-entry["train"] // batch)
-            for entry in self.manifest["tasks"]
-            if entry["task"] in tasks
-        }
-        again = 0 if method in BASELINES else sum(steps.values()) - steps[tasks[0]]
-        return sum(steps.values()) + again
+        """Optimiser steps at most."""
+        from lsg.methods import METHODS
+
+        train, settings = self.experiment.train, self.experiment.learn[method]
+        batches = {entry["task"]: -(-entry["train"] // train.batch_size) for entry in self.manifest["tasks"]}
+        epochs = [METHODS[method].most_epochs(settings, train.epochs, task == tasks[0]) for task in tasks]
+        return sum(count * batches[task] for count, task in zip(epochs, tasks, strict=True))
 
 
 def method_digest(method: str, network: str) -> str:

@@ -1,14 +1,26 @@
 """Methods by name. A new method is one file with a `Method`, and one line here."""
 
+from lsg.methods.ablation import GrowSel, GrowSelLsg, GrowTarget
 from lsg.methods.cl_lsg import ClLsg
+from lsg.methods.cpg import Cpg
 from lsg.methods.fine_tune import FineTune
+from lsg.methods.grow import Grow
 from lsg.methods.method import Method
+from lsg.methods.packnet import PackNet
+from lsg.methods.piggyback import Piggyback
 from lsg.methods.scratch import Scratch
 
 METHODS: dict[str, type[Method]] = {
     "scratch": Scratch,
     "fine-tune": FineTune,
+    "grow": Grow,
+    "cpg": Cpg,
+    "packnet": PackNet,
+    "piggyback": Piggyback,
     "cl-lsg": ClLsg,
+    "grow-target": GrowTarget,
+    "grow+sel": GrowSel,
+    "grow+sel+lsg": GrowSelLsg,
 }
 
 __all__ = ["METHODS", "Method"]

@@ -44,15 +44,18 @@ class GrowTarget(ClLsg):
     """Row 1."""
 
     Settings: ClassVar[type] = GrowTargetSettings
+    extends: ClassVar[str | None] = "cl-lsg"
 
 
 class GrowSel(ClLsg):
     """Row 2."""
 
     Settings: ClassVar[type] = GrowSelSettings
+    extends: ClassVar[str | None] = "cl-lsg"
 
 
 class GrowSelLsg(ClLsg):
     """Row 3."""
 
     Settings: ClassVar[type] = GrowSelLsgSettings
+    extends: ClassVar[str | None] = "cl-lsg"

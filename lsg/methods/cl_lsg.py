@@ -107,6 +107,10 @@ class ClLsg(Method):
         self.bank = Bank(architecture)
         self.caps = cap_widths(architecture, settings.cap)
 
+    @classmethod
+    def most_epochs(cls, settings: ClLsgSettings, epochs: int, first: bool) -> int:
+        return epochs if first else 2 * epochs
+
     def learn(self, task: Task, goal: float | None, trainer: Trainer) -> Lesson:
         released = self.bank.released_share()
         before = dict(self.bank.widths)

@@ -86,7 +86,7 @@ class CpgSettings:
 
     def __post_init__(self) -> None:
         require(self.cap >= 1, "cap", self.cap, "1 or more")
-        few = 0 < self.grow_step and (self.cap - 1) / self.grow_step < MOST_ATTEMPTS - 1
+        few = self.grow_step > 0 and (self.cap - 1) / self.grow_step < MOST_ATTEMPTS - 1
         require(few, "grow_step", self.grow_step, f"over 0, with fewer than {MOST_ATTEMPTS} steps to the cap")
         require(0 <= self.train_accuracy <= 1, "train_accuracy", self.train_accuracy, "from 0 to 1")
         require(self.mask_lr >= 0, "mask_lr", self.mask_lr, "0 or more")
@@ -182,6 +182,12 @@ class Cpg(SingleWeights):
     Settings: ClassVar[type] = CpgSettings
     settings: CpgSettings
 
+    @classmethod
+    def most_epochs(cls, settings: CpgSettings, epochs: int, first: bool) -> int:
+        picking = len(multipliers(settings.cap, settings.grow_step)) * epochs
+        compacting = len(settings.levels) * epochs_of(settings.level_epochs, epochs)
+        return picking + compacting + (0 if first else epochs_of(settings.retrain_epochs, epochs))
+
     def learn(self, task: Task, goal: float | None, trainer: Trainer) -> Lesson:
         assert goal is not None, "CPG needs a target accuracy for every task"
         lesson = Lesson("target_met")
@@ -235,11 +241,12 @@ class Cpg(SingleWeights):
     def _attempt(self, stage: int, widths: Widths, task: Task, trainer: Trainer) -> Solution:
         """Pick earlier weights and train all others at these widths."""
         start, settings = self.start(task, widths), self.settings
-        pairs = zip(settings.mask_lr_drops, settings.mask_lr_factors, strict=True)
-        counting = [(drop, factor) for drop, factor in pairs if factor or self.owned(start)]
-        drops, factors = tuple(drop for drop, _ in counting), tuple(factor for _, factor in counting)
+        pairs = list(zip(settings.mask_lr_drops, settings.mask_lr_factors, strict=True))
+        if not self.owned(start):
+            pairs = [(drop, factor) for drop, factor in pairs if factor]
+        rates = MaskRates(settings.mask_lr, tuple(d for d, _ in pairs), tuple(f for _, f in pairs))
         training = WeightTraining(self.workspace(start, trainer, True), trainer.settings.weight_decay)
-        trainer.run(Stage(stage, MaskRates(settings.mask_lr, drops, factors)), training, task)
+        trainer.run(Stage(stage, rates), training, task)
         return self.solution(training.workspace)
 
     def _lacking(self, reached: float, fit: float, goal: float) -> str:
@@ -282,7 +289,10 @@ class Cpg(SingleWeights):
     ) -> Solution:
         """Prune from the one sparsity to the other, and train what stays."""
         settings, train = self.settings, trainer.settings
-        epochs, batches = epochs_of(settings.level_epochs, train), -(-len(task.train) // train.batch_size)
+        epochs, batches = (
+            epochs_of(settings.level_epochs, train.epochs),
+            -(-len(task.train) // train.batch_size),
+        )
         ramp = Ramp(*ends, max(1, round(settings.prune_share * epochs * batches)), settings.prune_frequency)
         workspace, earlier = self.workspace(solution, trainer, True), self.earlier(solution.widths)
         training = GradualPruning(workspace, train.weight_decay, self._constant, earlier, ramp)
@@ -307,7 +317,7 @@ class Cpg(SingleWeights):
         to_beat = self.judge(anew, task, trainer) if settings.official_retrain_quirk else reached
         workspace = self.workspace(anew, trainer, True)
         training = Retraining(workspace, trainer.settings.weight_decay, self._constant, judge)
-        epochs = epochs_of(settings.retrain_epochs, trainer.settings)
+        epochs = epochs_of(settings.retrain_epochs, trainer.settings.epochs)
         trainer.run(Stage(RETRAIN, MaskRates(settings.retrain_mask_lr), epochs=epochs), training, task)
         training.note()
         best = lesson.stage_accuracy[RETRAIN] = training.best_accuracy

@@ -30,7 +30,7 @@ from lsg.masks import INITIAL_LOGIT, GateSchedule, kernel_bits
 from lsg.methods.method import DECISION_SPLIT, Lesson, Method, Protocol
 from lsg.networks.architecture import HEAD, Architecture, Widths
 from lsg.optimizers import Adam
-from lsg.training import Trainer, TrainSettings
+from lsg.training import Trainer
 from lsg.update import Masking, Uniform, Update, moving_or_none
 from lsg.workspace import Workspace
 
@@ -39,9 +39,9 @@ OFF_LOGIT = 0.0
 UNGATED = Masking("none", GateSchedule(scale=1.0, final_beta=1.0, epochs=1), penalty=0.0)
 
 
-def epochs_of(share: float, settings: TrainSettings) -> int:
+def epochs_of(share: float, epochs: int) -> int:
     """Epochs of a stage that takes this share of `train.epochs`: rounded half up, at least 1."""
-    return max(1, math.floor(share * settings.epochs + 0.5))
+    return max(1, math.floor(share * epochs + 0.5))
 
 
 class PiggyUpdate(Update):

@@ -51,6 +51,7 @@ class Grow(ClLsg):
     """Growth alone, at every task or where the target asks for it."""
 
     Settings: ClassVar[type] = GrowSettings
+    extends: ClassVar[str | None] = "cl-lsg"
     settings: GrowSettings
 
     def learn(self, task: Task, goal: float | None, trainer: Trainer) -> Lesson:

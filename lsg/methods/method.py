@@ -45,6 +45,8 @@ class Method(ABC):
     """
 
     Settings: ClassVar[type]
+    extends: ClassVar[str | None] = None
+    """A method whose coefficients this one starts from: its own stand on top of that one's in params.yaml."""
     forgets: ClassVar[bool] = False
     """Whether learning a task may change earlier tasks' networks. Then there is no certificate, each task's
     file holds the whole state after it, and restoring it replaces the state before."""
@@ -54,6 +56,11 @@ class Method(ABC):
     def __init__(self, architecture: Architecture, settings: Any, protocol: Protocol, seed: int) -> None:
         self.architecture, self.settings = architecture, settings
         self.protocol, self.seed = protocol, seed
+
+    @classmethod
+    def most_epochs(cls, settings: Any, epochs: int, first: bool) -> int:
+        """Epochs that a task can take at most, from the `epochs` of one stage; what plans are made of."""
+        return epochs
 
     @abstractmethod
     def learn(self, task: Task, goal: float | None, trainer: Trainer) -> Lesson:

@@ -59,6 +59,10 @@ class PackNet(SingleWeights):
     Settings: ClassVar[type] = PackNetSettings
     settings: PackNetSettings
 
+    @classmethod
+    def most_epochs(cls, settings: PackNetSettings, epochs: int, first: bool) -> int:
+        return epochs + epochs_of(settings.retrain_epochs, epochs)
+
     def learn(self, task: Task, goal: float | None, trainer: Trainer) -> Lesson:
         lesson = Lesson("trained")
         trained = self._train(task, trainer, lesson)
@@ -80,7 +84,7 @@ class PackNet(SingleWeights):
         self, trained: Solution, task: Task, goal: float | None, trainer: Trainer, lesson: Lesson
     ) -> Solution:
         """Prune at once and retrain; the result, or the network before where a gate says so."""
-        settings, epochs = self.settings, epochs_of(self.settings.retrain_epochs, trainer.settings)
+        settings, epochs = self.settings, epochs_of(self.settings.retrain_epochs, trainer.settings.epochs)
 
         def rate_in(epoch: int) -> float:
             return settings.retrain_lr * 0.1 ** drops_before(epoch, epochs, (settings.retrain_lr_drop,))

@@ -185,3 +185,14 @@ def test_an_override_that_a_preset_would_hide_is_refused() -> None:
 def test_an_unknown_benchmark_is_named(params: Params) -> None:
     with pytest.raises(UserError, match="no benchmark mnist; presets: cifar100-split"):
         resolve(params, "mnist")
+
+
+def test_a_method_that_extends_another_starts_from_its_sections_but_keeps_its_own_defaults() -> None:
+    """Grow and the rows of the ablation are CL-LSG with parts off, at CL-LSG's coefficients."""
+    params = load_params(ROOT / "params.yaml", ["learn.cl-lsg.penalty=0.5", "presets.digits.learn.cl-lsg.chunk=0.5"])
+    learn = resolve(params, "digits").learn
+    row, grow, whole = learn["grow+sel"], learn["grow"], learn["cl-lsg"]
+    assert (row.penalty, row.chunk, row.gate_init) == (0.5, 0.5, whole.gate_init)
+    assert (row.selective, row.attentive, row.retrain) == (True, False, False)
+    assert (grow.penalty, grow.selective, grow.attentive, grow.retrain) == (0.5, False, False, False)
+    assert (whole.selective, whole.attentive, whole.retrain) == (True, True, True)

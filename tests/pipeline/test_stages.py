@@ -1,0 +1,103 @@
+"""The stages `targets` and `learn`: goals come from the right split and rule, for their own settings."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lsg import sequence
+from pipeline.errors import UserError
+from pipeline.learn import learn
+from pipeline.stage import Bench
+from pipeline.targets import targets
+from tests.pipeline.tiny_experiment import BENCHMARK, tiny_bench, tiny_params
+
+VALIDATION, TEST = 0.5, 0.25
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    """Stages over a library that trains nothing: fine-tune beats scratch, but not from task 3 on."""
+
+    def learned(
+        job: sequence.Job, directory: Path, _report: Callable[..., None], _s: float
+    ) -> dict[str, Any]:
+        for task in job.tasks:
+            better = 0.0 if job.method == "scratch" else 0.1 if task < 3 else -0.1
+            reached = {"validation": VALIDATION + task / 100 + better, "test": TEST + task / 100 + better}
+            (directory / f"task_{task:02d}.json").write_text(json.dumps({"accuracy": reached}))
+        result = {"tasks": list(job.tasks), "matrix": {}}
+        (directory / "result.json").write_text(json.dumps(result))
+        return result
+
+    monkeypatch.setattr(sequence, "learn_sequence", learned)
+    monkeypatch.setenv("CL_LSG_TRACKING", "off")
+    return tiny_bench(tmp_path)
+
+
+def written(bench: Bench, *overrides: str) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(targets(tiny_params(*overrides), BENCHMARK, bench).read_text())
+    return content
+
+
+@pytest.mark.parametrize(
+    ("overrides", "split", "goals"),
+    [
+        ([], "validation", [0.51, 0.52, 0.53, 0.54, 0.55]),
+        (["protocol=paper"], "test", [0.26, 0.27, 0.28, 0.29, 0.30]),
+        (["targets.rule=best_of"], "validation", [0.51, 0.62, 0.53, 0.54, 0.55]),
+        (
+            ["targets.rule=best_of", "learn.fine-tune.start=random_previous"],
+            "validation",
+            [0.61, 0.62, 0.53, 0.54, 0.55],
+        ),
+    ],
+)
+def test_goals_are_the_baselines_accuracies_on_the_split_that_decides(
+    bench: Bench, overrides: list[str], split: str, goals: list[float]
+) -> None:
+    content = written(bench, *overrides)
+    assert content["split"] == split
+    assert list(content["goals"]) == ["1"]
+    assert [content["goals"]["1"][str(task)] for task in range(1, 6)] == pytest.approx(goals)
+
+
+def test_each_seed_has_goals_of_its_own_and_units_are_listed_with_their_places(bench: Bench) -> None:
+    content = written(bench, "seeds=[1,2]")
+    assert set(content["goals"]) == {"1", "2"}
+    assert len(content["units"]) == 18
+    for place in content["units"].values():
+        assert (bench.store.root / place / "result.json").is_file()
+    learned = json.loads(learn(tiny_params("seeds=[1,2]"), BENCHMARK, bench).read_text())
+    assert set(learned) == {"format", "units"}
+    assert set(learned["units"]) == {"cl-lsg seed1", "cl-lsg seed2"}
+
+
+@pytest.mark.parametrize(
+    "change", ["train.lr=0.02", "targets.rule=best_of", "seeds=[1,2]", "methods=[cl-lsg]"]
+)
+def test_goals_of_other_settings_are_refused(bench: Bench, change: str) -> None:
+    written(bench)
+    with pytest.raises(
+        UserError, match="holds the goals of other settings, data or code; run `cl-lsg targets"
+    ):
+        learn(tiny_params(change), BENCHMARK, bench)
+
+
+def test_methods_alone_change_no_goals(bench: Bench) -> None:
+    written(bench)
+    assert learn(tiny_params("learn.cl-lsg.cap=1.1"), BENCHMARK, bench).is_file()
+
+
+def test_a_split_that_is_empty_cannot_be_a_goal(bench: Bench) -> None:
+    def emptied(job: sequence.Job, directory: Path, *_others: object) -> None:
+        for task in job.tasks:
+            (directory / f"task_{task:02d}.json").write_text('{"accuracy": {"test": 0.5}}')
+        (directory / "result.json").write_text('{"tasks": [], "matrix": {}}')
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sequence, "learn_sequence", emptied)
+        with pytest.raises(UserError, match=r"has no validation accuracy .*data.validation above 0"):
+            targets(tiny_params(), BENCHMARK, bench)
