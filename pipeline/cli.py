@@ -23,6 +23,7 @@ where things lie
   data/targets/BENCH.json          goal accuracies (targets)
   runs/BENCH/METHOD/SEED-KEY/      what was learned: a unit; finished ones are never repeated
   reports/BENCH/                   tables and figures (tables)
+  results/BENCH/NAME/              recorded experiments (record)
 """
 
 EXAMPLES = """\
@@ -121,6 +122,10 @@ def _add_views(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
     verify = _command(commands, "verify", "rebuild what was learned from its files and compare")
     verify.add_argument("directory", type=Path, metavar="DIR", help="a unit's directory, or a folder of them")
+
+    record = _command(commands, "record", "keep a benchmark's tables and its units' digests under results/")
+    record.add_argument("benchmark", metavar="BENCH", help="a preset of params.yaml")
+    record.add_argument("name", metavar="NAME", help="of the folder results/BENCH/NAME")
 
     ui = _command(commands, "ui", "MLflow's pages on this machine, with the link that compares runs")
     ui.add_argument("--port", type=int, default=5000, help="default 5000")

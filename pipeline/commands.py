@@ -20,6 +20,7 @@ from pipeline.machine import read_machine
 from pipeline.params import Params, load_params, resolve
 from pipeline.params_file import PARAMS_FILE, read_values
 from pipeline.prepare import prepare as prepare_stage
+from pipeline.recorded import record
 from pipeline.report import REPORTS, SUMMARY
 from pipeline.runs import RunStore
 from pipeline.stage import Bench
@@ -100,6 +101,11 @@ def _verify(arguments: Arguments) -> None:
         print(f"{directory}: {len(report.tasks)} tasks unchanged, probe logits {probes}")
 
 
+def _record(arguments: Arguments) -> None:
+    bench = _bench(arguments)
+    print(record(arguments.benchmark, arguments.name, bench.data, bench.store.root))
+
+
 def _ui(arguments: Arguments) -> None:
     uri = tracking.default_uri()
     server = uri if uri.startswith("http") else f"http://127.0.0.1:{arguments.port}"
@@ -130,6 +136,7 @@ COMMANDS: dict[str, Callable[[Arguments], None]] = {
     "plan": _plan,
     "status": _status,
     "verify": _verify,
+    "record": _record,
     "ui": _ui,
     "track": _track,
 }

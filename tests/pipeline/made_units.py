@@ -89,6 +89,9 @@ def record_of(unit: Mapping[str, Any], task: int, row: Mapping[str, float]) -> d
         "size": size,
         "cost": {"parameters": 100 * task, "stored_bytes": 40, "macs": 1000, "steps": 8},
         "digest": "0" * 64,
+        "network": "1" * 64,
+        "probe": "2" * 64,
+        "previous": None,
     }
 
 

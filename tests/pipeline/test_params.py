@@ -189,7 +189,8 @@ def test_an_unknown_benchmark_is_named(params: Params) -> None:
 
 def test_a_method_that_extends_another_starts_from_its_sections_but_keeps_its_own_defaults() -> None:
     """Grow and the rows of the ablation are CL-LSG with parts off, at CL-LSG's coefficients."""
-    params = load_params(ROOT / "params.yaml", ["learn.cl-lsg.penalty=0.5", "presets.digits.learn.cl-lsg.chunk=0.5"])
+    changes = ["learn.cl-lsg.penalty=0.5", "presets.digits.learn.cl-lsg.chunk=0.5"]
+    params = load_params(ROOT / "params.yaml", changes)
     learn = resolve(params, "digits").learn
     row, grow, whole = learn["grow+sel"], learn["grow"], learn["cl-lsg"]
     assert (row.penalty, row.chunk, row.gate_init) == (0.5, 0.5, whole.gate_init)
