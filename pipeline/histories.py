@@ -66,7 +66,7 @@ def _claim(holders: dict[int, UnitDirectory], task: int, unit: UnitDirectory) ->
         names = " and ".join(sorted((first.name, unit.name)))
         raise UserError(
             f"task {task} of {unit.definition.method}, seed {unit.definition.seed}, is in two units: "
-            f"{names}; run `dvc repro` again, or list one of them only"
+            f"{names}; run `dvc repro -f`, or list one of them only"
         )
 
 
@@ -79,6 +79,6 @@ def _learned(unit: UnitDirectory, task: int, before: Sequence[Learned]) -> Learn
     if sorted(row) != list(range(1, task + 1)):
         raise UserError(
             f"{unit.file(task, 'json')} is damaged: its row has accuracies of tasks {sorted(row)}, not of "
-            f"1 to {task}; move its directory away and run `dvc repro` again"
+            f"1 to {task}; move its directory away and run `dvc repro -f`"
         )
     return Learned(record, row, size, unit.seconds().get(task), unit)

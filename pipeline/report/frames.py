@@ -95,14 +95,14 @@ def _places(listing: Path) -> list[str]:
     content = read_json(listing)
     places = content.get("units") if isinstance(content, dict) else None
     if not isinstance(places, dict):
-        raise UserError(f"{listing} is damaged: it lists no units; delete it and run `dvc repro` again")
+        raise UserError(f"{listing} is damaged: it lists no units; delete it and run `dvc repro -f`")
     return [str(place) for place in places.values()]
 
 
 def _finished(directory: Path) -> UnitDirectory:
     unit = open_unit(directory)
     if not unit.finished:
-        raise UserError(f"{directory} is not finished; run `dvc repro` again")
+        raise UserError(f"{directory} is not finished; run `dvc repro -f`")
     return unit
 
 
@@ -112,9 +112,7 @@ def _common_protocol(benchmark: str, units: Sequence[UnitDirectory]) -> str:
             raise UserError(f"{unit.path} belongs to {unit.definition.benchmark}, not to {benchmark}")
     protocols = sorted({unit.definition.protocol for unit in units})
     if len(protocols) > 1:
-        raise UserError(
-            f"{benchmark} lists units of protocols {' and '.join(protocols)}; run `dvc repro` again"
-        )
+        raise UserError(f"{benchmark} lists units of protocols {' and '.join(protocols)}; run `dvc repro -f`")
     return protocols[0]
 
 
@@ -134,7 +132,7 @@ def _require_complete(runs: Runs, units: Iterable[UnitDirectory]) -> dict[int, s
             if len(learned) < tasks:
                 raise UserError(
                     f"({method}, seed {seed}, task {len(learned) + 1}) is missing though others have it; "
-                    "run `dvc repro` again"
+                    "run `dvc repro -f`"
                 )
     return {step.record.task: step.record.name for step in next(iter(runs.values()))}
 

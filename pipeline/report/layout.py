@@ -54,6 +54,7 @@ def summary_table(frames: Frames) -> Table:
     shown: dict[str, Callable[[Estimate], Cell]] = {
         "average": percent,
         "forgetting": percent,
+        "forward_transfer": percent,
         "size": times,
         "steps": count,
         "macs": big,
@@ -67,11 +68,12 @@ def summary_table(frames: Frames) -> Table:
         )
         for method in frames.methods
     ]
-    columns = ("Method", "Average %", "Forgetting", "Size", "Steps", "MACs", "Seconds")
+    columns = ("Method", "Average %", "Forgetting", "Transfer", "Size", "Steps", "MACs", "Seconds")
     caption = (
         f"Average test accuracy over all {len(frames.tasks)} tasks after the last one; forgetting in "
-        "percentage points: the mean fall from a task's best earlier accuracy; size: allocated weights over "
-        "the dense 1x network's; steps, multiply-accumulates and seconds of training, all tasks. "
+        "percentage points: the mean fall from a task's best earlier accuracy; transfer: how much "
+        "better tasks after the first were learned than by Scratch; size: allocated weights over the dense "
+        "1x network's; steps, multiply-accumulates and seconds of training, all tasks. "
         f"{conditions(frames)}"
     )
     return Table("summary", "Summary", caption, columns, tuple(rows))

@@ -8,6 +8,7 @@ from statistics import fmean, stdev
 import pandas as pd
 from scipy.stats import t as student
 
+from lsg.evaluation import forward_transfer
 from pipeline.histories import measures
 from pipeline.report.frames import Frames
 
@@ -33,15 +34,23 @@ def estimate(values: Iterable[float]) -> Estimate:
 
 
 def totals(frames: Frames) -> pd.DataFrame:
-    """One row a (method, seed): average, forgetting, backward_transfer, sizes, steps, macs, seconds.
+    """One row a (method, seed): average, forgetting, both transfers, sizes, steps, macs, seconds.
 
-    `seconds` is NaN where some task's time is not known.
+    `seconds` is NaN where some task's time is not known. Forward transfer compares with Scratch, which
+    every experiment has, under the same seed.
     """
     rows = []
+    alone = {
+        seed: {step.record.task: step.row[step.record.task] for step in learned}
+        for (method, seed), learned in frames.runs.items()
+        if method == "scratch"
+    }
     for (method, seed), learned in frames.runs.items():
         spent = frames.cost[(frames.cost["method"] == method) & (frames.cost["seed"] == seed)]
         work = {name: spent[name].sum(skipna=False) for name in ("steps", "macs", "seconds")}
-        rows.append({"method": method, "seed": seed} | measures(learned) | work)
+        matrix = {step.record.task: step.row for step in learned}
+        transfer = {"forward_transfer": forward_transfer(matrix, alone[seed])}
+        rows.append({"method": method, "seed": seed} | measures(learned) | transfer | work)
     return pd.DataFrame(rows)
 
 
@@ -51,5 +60,5 @@ def metrics(frames: Frames) -> dict[str, float]:
     return {
         f"{method}.{name}": estimate(table[table["method"] == method][name]).mean
         for method in frames.methods
-        for name in ("average", "forgetting", "size", "steps")
+        for name in ("average", "forgetting", "forward_transfer", "size", "steps")
     }

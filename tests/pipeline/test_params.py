@@ -107,7 +107,7 @@ def test_all_offending_keys_stand_in_one_message(tmp_path: Path) -> None:
         ("presets.digits.train", {"batchsize": 3}, "presets.digits.train.batchsize: unknown key; allowed: "),
         ("presets.digits.train", {"batch_size": 0}, "presets.digits.train: batch_size must be 2 or more"),
         ("presets.digits.learn", {"cl-lsg": {"cup": 1}}, "presets.digits.learn.cl-lsg.cup: unknown key"),
-        ("presets.digits.learn", {"grow": {}}, "presets.digits.learn.grow: no such method"),
+        ("presets.digits.learn", {"gros": {}}, "presets.digits.learn.gros: no such method"),
         ("presets.digits.network.name", "alexnet", "presets.digits.network.name: alexnet is none of lenet"),
         ("presets.cifar100-superclass.network.hidden", -1, "network.hidden: is -1"),
         ("presets.digits.data.validation", 1.5, "presets.digits.data: validation is 1.5; allowed: "),

@@ -232,8 +232,11 @@ def test_metrics_are_flat_numbers(bench: Bench) -> None:
     assert set(found) == {
         f"{method}.{name}"
         for method in ("scratch", "fine-tune", "cl-lsg")
-        for name in ("average", "forgetting", "size", "steps")
+        for name in ("average", "forgetting", "forward_transfer", "size", "steps")
     }
+    learned_first = sum(GROWN[task - 1][task - 1] - SCRATCH[task] for task in (2, 3)) / 2
+    assert found["cl-lsg.forward_transfer"] == pytest.approx(learned_first)
+    assert found["scratch.forward_transfer"] == 0
 
 
 @pytest.mark.parametrize(
