@@ -1,6 +1,7 @@
 """Methods by name. A new method is one file with a `Method`, and one line here."""
 
 from lsg.methods.ablation import GrowSel, GrowSelLsg, GrowTarget
+from lsg.methods.apd import Apd
 from lsg.methods.cl_lsg import ClLsg
 from lsg.methods.cpg import Cpg
 from lsg.methods.fine_tune import FineTune
@@ -8,13 +9,16 @@ from lsg.methods.grow import Grow
 from lsg.methods.method import Method
 from lsg.methods.packnet import PackNet
 from lsg.methods.piggyback import Piggyback
+from lsg.methods.pnn import Pnn
 from lsg.methods.scratch import Scratch
 
 METHODS: dict[str, type[Method]] = {
     "scratch": Scratch,
     "fine-tune": FineTune,
+    "pnn": Pnn,
     "grow": Grow,
     "cpg": Cpg,
+    "apd": Apd,
     "packnet": PackNet,
     "piggyback": Piggyback,
     "cl-lsg": ClLsg,

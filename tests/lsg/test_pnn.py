@@ -28,9 +28,10 @@ from lsg.methods.pnn_columns import (
 )
 from lsg.networks import NETWORKS
 from lsg.networks.architecture import CLASSES, HEAD, IMAGE, Architecture, Layer, Widths
+from lsg.plain import PlainTraining
 from lsg.records import RunDirectory
 from lsg.sequence import Job, learn_sequence
-from lsg.training import Trainer, TrainSettings
+from lsg.training import Stage, Trainer, TrainSettings
 from tests.lsg.tiny import tiny_architecture, tiny_task, write_tiny_tasks
 
 TRAIN = TrainSettings(epochs=4, batch_size=8, lr=0.05)
@@ -306,6 +307,21 @@ def test_a_new_column_is_drawn_alike_again(tmp_path: Path) -> None:
     assert all(torch.equal(one[name], two[name]) for name in one)
     assert all(torch.equal(one[f"columns.0.{name}"], tensor) for name, tensor in method.states[1].items())
     assert one["columns.1.adapters.fc.scales"].any()
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
+def test_no_optimizer_moves_a_frozen_column(tmp_path: Path, optimizer: str) -> None:
+    train = TrainSettings(optimizer, weight_decay=0.1, epochs=2, batch_size=8, lr=0.05)  # type: ignore[arg-type]
+    trainer = Trainer(train, 1, EventLog(tmp_path / "events.jsonl"), Checkpoints(tmp_path, 1e9))
+    method = Pnn(tiny_architecture(), SETTINGS, "clean", 1)
+    method.learn(tiny_task(1), None, trainer)
+    network = method._with_new_column(tiny_task(2))
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    trainer.begin_task(2, 1)
+    trainer.run(Stage(1), PlainTraining(network, column_optimizer(network.last, train), 1), tiny_task(2))
+    after = network.state_dict()
+    still = {name for name in before if torch.equal(before[name], after[name])}
+    assert still == {name for name in before if name.startswith("columns.0.")}
 
 
 def test_three_tasks_are_certified_and_each_file_holds_its_own_column(data: Path, tmp_path: Path) -> None:
