@@ -20,7 +20,7 @@ from pipeline.stage import Bench
 from pipeline.units import Plan, Unit, read_manifest
 
 PAPER_BENCHMARKS = ("cifar100-split", "cifar100-superclass", "miniimagenet")
-PAPER_METHODS = "scratch,fine-tune,grow,cpg,grow-target,grow+sel,grow+sel+lsg,cl-lsg"
+PAPER_METHODS = "scratch,fine-tune,pnn,grow,den,cpg,apd,grow-target,grow+sel,grow+sel+lsg,cl-lsg"
 PAPER = (f"methods=[{PAPER_METHODS}]", "seeds=[1,2,3]", "protocol=paper")
 """The paper's experiment with its decisions on test data; three seeds where the paper has one run."""
 

@@ -4,6 +4,7 @@ from lsg.methods.ablation import GrowSel, GrowSelLsg, GrowTarget
 from lsg.methods.apd import Apd
 from lsg.methods.cl_lsg import ClLsg
 from lsg.methods.cpg import Cpg
+from lsg.methods.den import Den
 from lsg.methods.fine_tune import FineTune
 from lsg.methods.grow import Grow
 from lsg.methods.method import Method
@@ -17,6 +18,7 @@ METHODS: dict[str, type[Method]] = {
     "fine-tune": FineTune,
     "pnn": Pnn,
     "grow": Grow,
+    "den": Den,
     "cpg": Cpg,
     "apd": Apd,
     "packnet": PackNet,

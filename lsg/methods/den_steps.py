@@ -27,8 +27,8 @@ class Terms:
     """What a stage adds to the cross entropy.
 
     l1, group_lasso: thresholds of one proximal step at the official rate.
-    l2, pull: strength of weight decay, and of the bond to `before`.
-    held, before: which kernels `[outputs, inputs, 1]` of each layer are bound to earlier weights, and these.
+    l2, pull: strength of weight decay, and of the bond to `earlier`.
+    held, earlier: which kernels `[outputs, inputs, 1]` of each layer are bound to earlier weights, and these.
     frozen: the bound kernels do not move at all.
     new: for each stream the place of its first new unit, where new units are under group lasso.
     head_only: only the head is trained.
@@ -39,7 +39,7 @@ class Terms:
     group_lasso: float = 0.0
     pull: float = 0.0
     held: Mapping[str, Tensor] = field(default_factory=dict)
-    before: Grids = field(default_factory=dict)
+    earlier: Grids = field(default_factory=dict)
     frozen: bool = False
     new: Mapping[str, int] = field(default_factory=dict)
     head_only: bool = False
@@ -59,7 +59,7 @@ class ProximalSteps:
         self.trained = [HEAD] if terms.head_only else list(self.grids)
         device = self.grids[HEAD].device
         self.held = {name: held.to(device) for name, held in terms.held.items()}
-        self.earlier = {name: terms.before[name].to(device) for name in self.held}
+        self.earlier = {name: terms.earlier[name].to(device) for name in self.held}
         self.alive = {stream: norms > 0 for stream, norms in self._norms_of_new().items()}
 
     def _weight(self, layer: str) -> nn.Parameter:

@@ -193,7 +193,8 @@ class SharedNetwork:
             private[name] = default_private(name, size, weights[HEAD].dtype)
             for record in self._records.values() if stream != CLASSES else ():
                 private[name][record.units[stream]] = record.private[name]
-        return Subnet(self.architecture, units, dict(weights), private)
+        copies = {name: weight.clone() for name, weight in weights.items()}
+        return Subnet(self.architecture, units, copies, private)
 
     def shared_kernels(self, subnet: Subnet) -> dict[str, Tensor]:
         """For each layer which of the subnet's kernels `[outputs, inputs, 1]` join two shared units."""
@@ -205,21 +206,21 @@ class SharedNetwork:
                 held[layer.name] &= (subnet.units[layer.source] < self.widths[layer.source]).view(1, -1, 1)
         return held
 
-    def before(self, subnet: Subnet) -> Grids:
+    def earlier(self, subnet: Subnet) -> Grids:
         """The subnet's weights, those between shared units as they are here: as they were before the task."""
-        before = {HEAD: subnet.weights[HEAD]}
+        earlier = {HEAD: subnet.weights[HEAD]}
         for layer in self.architecture.layers:
             grid, held = self.weights[layer.name], self.shared_kernels(subnet)[layer.name]
             rows, columns = places(layer, grid, subnet.units)
             there = grid[rows.clamp(max=len(grid) - 1), columns.clamp(max=grid.shape[1] - 1)]
-            before[layer.name] = torch.where(held, there, subnet.weights[layer.name])
-        return before
+            earlier[layer.name] = torch.where(held, there, subnet.weights[layer.name])
+        return earlier
 
     def drift(self, subnet: Subnet) -> dict[str, Tensor]:
         """How far the incoming weights of each unit moved, between shared units: `[units]`."""
-        before = self.before(subnet)
+        earlier = self.earlier(subnet)
         moved = {
-            layer.name: subnet.weights[layer.name] - before[layer.name] for layer in self.architecture.layers
+            layer.name: subnet.weights[layer.name] - earlier[layer.name] for layer in self.architecture.layers
         }
         return incoming(self.architecture, moved)
 

@@ -11,6 +11,8 @@ from typing import Any
 
 import pandas as pd
 
+from lsg.methods import METHODS
+from lsg.methods.cl_lsg import ClLsg
 from lsg.methods.method import DECISION_SPLIT
 from pipeline.errors import UserError
 from pipeline.histories import Learned, history
@@ -31,7 +33,7 @@ class Frames:
     size: allocated, used, stored after each task.
     cost: steps, macs, seconds, parameters, stored_bytes of each task.
     decisions: question, answer, value, goal, split, reason.
-    growth: of growing methods: goal, stage_1, stage_2 (accuracy on `split`), gates, released_share, reason.
+    growth: of CL-LSG and its parts: goal, stage_1, stage_2 (accuracy on `split`), released_share, reason.
     """
 
     benchmark: str
@@ -172,7 +174,7 @@ def _decisions(learned: Sequence[Learned]) -> Iterator[Row]:
 def _growth(learned: Sequence[Learned]) -> Iterator[Row]:
     for step in learned:
         record = step.record
-        if not record.growth.channels_after:
+        if not issubclass(METHODS[record.method], ClLsg):
             continue
         split = DECISION_SPLIT[record.protocol]
         reached = {f"stage_{stage.stage}": stage.accuracy.get(split) for stage in record.stages}

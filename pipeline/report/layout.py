@@ -117,7 +117,7 @@ def size_table(frames: Frames) -> Table:
 
 
 def growth_table(frames: Frames) -> Table:
-    """A row a (method, seed, task) of the methods that grow: what each stage reached, and what grew."""
+    """A row a (method, seed, task) of CL-LSG and its parts: what each stage reached, and what grew."""
     rows = [
         Row(
             (

@@ -115,7 +115,7 @@ def test_all_offending_keys_stand_in_one_message(tmp_path: Path) -> None:
         ("targets.rule", "best", "targets.rule: is 'best'"),
         ("targets.rules", "best_of", "targets.rules: unknown key; allowed: rule"),
         ("executor", "ray", "executor: unknown key; allowed: benchmarks, methods"),
-        ("methods", ["scratch", "apd"], "methods: apd is none of the sections of learn"),
+        ("methods", ["scratch", "ewc"], "methods: ewc is none of the sections of learn"),
         ("methods", [], "methods: names nothing"),
         ("seeds", [-1], "seeds: -1 is not in 0 to"),
         ("seeds", 1, "seeds: is 1; input should be a valid array"),
