@@ -1,0 +1,60 @@
+"""What the README shows works as it stands there."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import torch
+
+from lsg.methods import METHODS
+from lsg.sequence import Job, learn_sequence
+from lsg.training import TrainSettings
+from pipeline.cli import parser
+from pipeline.params import load_params
+from tests.lsg.tiny import write_tiny_tasks
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def test_the_python_example_gives_a_task_s_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = write_tiny_tasks(tmp_path / "tasks", 2)
+    directory = tmp_path / "runs/digits/cl-lsg/seed1-..."
+    settings = METHODS["cl-lsg"].Settings()
+    train = TrainSettings(epochs=2, batch_size=8)
+    learn_sequence(
+        Job("digits", "cl-lsg", "clean", 1, (1, 2), data, {"name": "lenet"}, train, settings, {2: 0.0}),
+        directory,
+    )
+    monkeypatch.chdir(tmp_path)
+    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    names: dict[str, object] = {}
+    exec(example, names)
+    network = names["network"]
+    assert isinstance(network, torch.nn.Module)
+    assert network(torch.zeros(3, 2, 4, 4)).shape == (3, 2)
+
+
+def test_every_command_of_the_readme_parses() -> None:
+    inline = re.findall(r"`(cl-lsg [a-z][^`]*)`", README)
+    blocks = re.findall(r"^(cl-lsg [^#\n]+)", README, re.MULTILINE)
+    commands = [command for command in (*inline, *blocks) if "--help" not in command]
+    assert len(commands) >= 6
+    for command in commands:
+        parser().parse_args(shlex.split(command)[1:])
+
+
+def test_every_method_and_preset_of_the_readme_exists() -> None:
+    params = load_params(ROOT / "params.yaml")
+    for name in (*METHODS, *params.presets):
+        assert f"`{name}`" in README, name
+
+
+def test_the_tree_names_every_file_of_the_library_and_the_pipeline() -> None:
+    for folder in ("lsg", "pipeline"):
+        for path in (ROOT / folder).rglob("*.py"):
+            if not path.name.startswith("__"):
+                assert f"  {path.name} " in README, path
