@@ -66,6 +66,7 @@ def clone(tmp_path: Path) -> Path:
     shutil.copy(ROOT / ".dvc/config", folder / ".dvc")
     yaml = YAML()
     params = yaml.load(folder / "params.yaml")
+    params["methods"] = ["scratch", "fine-tune", "cl-lsg"]
     params["train"]["epochs"] = 2
     params["presets"]["digits"]["data"]["classes_per_task"] = 5
     yaml.dump(params, folder / "params.yaml")
