@@ -21,8 +21,11 @@ BENCHMARK = "digits"
 CPU = Numerics("any", 1, "cpu")
 
 
+METHODS = "methods=[scratch,fine-tune,cl-lsg]"
+
+
 def tiny_params(*overrides: str) -> Params:
-    return load_params(ROOT / "params.yaml", ["train.epochs=1", *overrides])
+    return load_params(ROOT / "params.yaml", [METHODS, "train.epochs=1", *overrides])
 
 
 @cache
