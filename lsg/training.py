@@ -20,6 +20,7 @@ from torch.nn.functional import cross_entropy
 from lsg import seeds
 from lsg.checkpoint import Checkpoints
 from lsg.data import Batches, Task
+from lsg.evaluation import accuracy
 from lsg.events import EventLog
 from lsg.optimizers import SGD, Adam, Optimizer
 from lsg.settings import require, require_one_of
@@ -41,6 +42,7 @@ class TrainSettings:
     batch_size, epochs: epochs count for each stage of each task.
     crop_padding: random crops from images padded by so many black pixels; 0 for none.
     flip: random horizontal flips.
+    curves: log accuracy on validation and test images after each epoch. It decides nothing.
     """
 
     optimizer: OptimizerName = "sgd"
@@ -53,6 +55,7 @@ class TrainSettings:
     epochs: int = 20
     crop_padding: int = 0
     flip: bool = False
+    curves: bool = False
 
     def __post_init__(self) -> None:
         require_one_of("optimizer", self.optimizer, get_args(OptimizerName))
@@ -82,11 +85,20 @@ def drops_before(epoch: int, epochs: int, shares: Sequence[float]) -> int:
 
 @dataclass(frozen=True)
 class MaskRates:
-    """Learning rate of masks and gates: `lr`, from each of the `drops` on times its factor."""
+    """Learning rate of masks and gates: `lr`, from each of the `drops` on times its factor.
+
+    Raises ValueError that names them as settings do: mask_lr, mask_lr_drops, mask_lr_factors.
+    """
 
     lr: float = 0.0
     drops: tuple[float, ...] = ()
     factors: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        require(self.lr >= 0, "mask_lr", self.lr, "0 or more")
+        require(is_rising(self.drops), "mask_lr_drops", self.drops, "rising shares between 0 and 1")
+        same = len(self.factors) == len(self.drops)
+        require(same, "mask_lr_factors", self.factors, "one factor for each of mask_lr_drops")
 
     def at(self, epoch: int, epochs: int) -> float:
         """The rate in this epoch (from 1)."""
@@ -128,11 +140,12 @@ class Trainee(Protocol):
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage of a task. `lr` and `epochs` are those of the settings unless given."""
+    """One stage of a task. `lr`, `lr_drops` and `epochs` are those of the settings unless given."""
 
     number: int
     mask_rates: MaskRates = MaskRates()
     lr: float | None = None
+    lr_drops: tuple[float, ...] | None = None
     epochs: int | None = None
 
 
@@ -192,7 +205,8 @@ class Trainer:
     def _train_epoch(
         self, stage: Stage, epoch: int, epochs: int, trainee: Trainee, batches: Batches, log: StageLog
     ) -> None:
-        drops = drops_before(epoch, epochs, self.settings.lr_drops)
+        shares = self.settings.lr_drops if stage.lr_drops is None else stage.lr_drops
+        drops = drops_before(epoch, epochs, shares)
         rate = (stage.lr or self.settings.lr) * self.settings.lr_drop_factor**drops
         mask_rate = stage.mask_rates.at(epoch, epochs)
         draws = seeds.generator(self.device, "masks", self.seed, batches.task, stage.number, epoch)
@@ -216,7 +230,17 @@ class Trainer:
                 "train_accuracy": log.train_accuracy,
             }
             | trainee.progress()
+            | (self._curves(task, trainee) if self.settings.curves else {})
         )
+
+    def _curves(self, task: Task, trainee: Trainee) -> dict[str, float]:
+        """Accuracies of the network as it stands, with the masks of its next step."""
+        splits = {name: task.split(name) for name in ("validation", "test")}
+        return {
+            f"{name}_accuracy": accuracy(trainee.network, task, split, self.device)
+            for name, split in splits.items()
+            if len(split)
+        }
 
     def _save(self, stage: Stage, trainee: Trainee, log: StageLog) -> None:
         self.stage_end = self.log.size()

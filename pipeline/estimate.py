@@ -20,7 +20,7 @@ from pipeline.stage import Bench
 from pipeline.units import Plan, Unit, read_manifest
 
 PAPER_BENCHMARKS = ("cifar100-split", "cifar100-superclass", "miniimagenet")
-PAPER_METHODS = "scratch,fine-tune,pnn,grow,den,cpg,apd,grow-target,grow+sel,grow+sel+lsg,cl-lsg"
+PAPER_METHODS = "scratch,fine-tune,pnn,grow,grow-matched,den,cpg,apd,grow-target,grow+sel,grow+sel+lsg,cl-lsg"
 PAPER = (f"methods=[{PAPER_METHODS}]", "seeds=[1,2,3]", "protocol=paper")
 """The paper's experiment with its decisions on test data; three seeds where the paper has one run."""
 
@@ -123,7 +123,7 @@ def _seconds(plan: Plan, workers: int) -> float:
     experiment, manifest = plan.experiment, plan.manifest
     torch.set_num_threads(plan.numerics.threads)
     goals = {seed: dict.fromkeys(plan.tasks, 1.0) for seed in experiment.seeds}
-    stages = [plan.units("targets"), plan.units("learn", goals)]
+    stages = [plan.units("targets"), plan.units("learn", goals), plan.units("sized", goals)]
     classes = len(manifest["tasks"][0]["classes"])
     step = step_seconds(experiment, tuple(manifest["image_shape"]), classes, plan.numerics.device)
     seconds = sum(hours_bound(units, step, workers) for units in stages)

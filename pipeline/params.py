@@ -88,6 +88,7 @@ class Catalogue:
     train: type
     methods: Mapping[str, type]
     extends: Mapping[str, str]
+    sized_by: Mapping[str, str]
     networks: Mapping[str, Callable[..., Any]]
 
 
@@ -101,7 +102,8 @@ def catalogue() -> Catalogue:
 
     methods = {name: method.Settings for name, method in METHODS.items()}
     extends = {name: method.extends for name, method in METHODS.items() if method.extends}
-    return Catalogue(DataSettings, TrainSettings, methods, extends, NETWORKS)
+    sized_by = {name: method.sized_by for name, method in METHODS.items() if method.sized_by}
+    return Catalogue(DataSettings, TrainSettings, methods, extends, sized_by, NETWORKS)
 
 
 def load_params(path: Path = PARAMS_FILE, overrides: Iterable[str] = ()) -> Params:
@@ -149,6 +151,7 @@ class _Check:
     def problems(self) -> list[str]:
         self._names("benchmarks", self.values["presets"], "presets")
         self._names("methods", self.values["learn"], "sections of learn")
+        self._sizes()
         self._numbers("seeds")
         train, learn = self.values["train"], self.values["learn"]
         # A preset is checked on top of the file's values; where those are wrong, on top of the defaults.
@@ -175,6 +178,12 @@ class _Check:
             if name not in allowed:
                 self.found.append(f"{key}: {name} is none of the {called} ({', '.join(allowed)})")
         self._once(key, names)
+
+    def _sizes(self) -> None:
+        methods = self.values["methods"]
+        for method, other in self.known.sized_by.items():
+            if method in methods and other not in methods:
+                self.found.append(f"methods: {method} stays within the sizes of {other}; list {other} too")
 
     def _numbers(self, key: str) -> None:
         for number in self.values[key]:

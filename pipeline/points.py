@@ -10,6 +10,8 @@ from pipeline.records import Record, UnitDirectory
 _EPOCH_METRICS = {
     "train_loss": "train/loss",
     "train_accuracy": "train/accuracy",
+    "validation_accuracy": "train/validation_accuracy",
+    "test_accuracy": "train/test_accuracy",
     "gates_on": "train/gates_on",
     "candidates": "train/candidates",
     "size": "train/size",

@@ -6,11 +6,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from pipeline.errors import UserError
+from pipeline.learn import sized_units
 from pipeline.params import Params
 from pipeline.records import Tail
 from pipeline.runs import DEFINITION, FAULT, RunStore
 from pipeline.stage import Bench, read_goals
-from pipeline.units import Plan, Unit
+from pipeline.units import BASELINES, Plan, Unit
 
 
 def status(params: Params, bench: Bench) -> None:
@@ -21,7 +22,7 @@ def status(params: Params, bench: Bench) -> None:
         except UserError as error:
             print(f"{benchmark}: {error}")
             continue
-        units, waiting = _units(plan, bench)
+        units, waiting = known_units(plan, bench)
         for unit in units:
             print(f"{benchmark}  {unit.name:28} {state_of(unit, bench.store)}")
         if waiting:
@@ -51,14 +52,19 @@ def stale_directories(units: Iterable[Unit], store: RunStore, benchmark: str) ->
     return sorted(directory for directory in found if directory not in asked)
 
 
-def _units(plan: Plan, bench: Bench) -> tuple[list[Unit], str]:
-    """The units known so far, and a sentence where goals have to be learned before the rest is."""
+def known_units(plan: Plan, bench: Bench) -> tuple[list[Unit], str]:
+    """The units known so far, and a sentence where goals or sizes have to be learned before the rest is."""
     units, path = plan.units("targets"), bench.file("targets", plan.experiment.benchmark)
     try:
-        return units + plan.units("learn", read_goals(path, plan, bench.store)), ""
+        goals = read_goals(path, plan, bench.store)
     except UserError:
-        others = [name for name in plan.experiment.methods if name not in ("scratch", "fine-tune")]
+        others = [name for name in plan.experiment.methods if name not in BASELINES]
         return units, f"{', '.join(others)}: waiting for goals" if others else ""
+    learned, sized = plan.units("learn", goals), plan.units("sized", goals)
+    if not all(bench.store.finished(unit) for unit in learned):
+        names = ", ".join(unit.name for unit in sized)
+        return units + learned, f"{names}: waiting for sizes" if sized else ""
+    return units + learned + sized_units(plan, goals, learned, bench.store), ""
 
 
 def _position(directory: Path, tasks: int) -> str:

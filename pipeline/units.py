@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -18,9 +18,11 @@ from pipeline.code import code_digest
 from pipeline.errors import UserError
 from pipeline.params import Experiment, Protocol
 
-Stage = Literal["targets", "learn"]
+Stage = Literal["targets", "learn", "sized"]
 Goals = Mapping[int, Mapping[int, float]]
 """Goal accuracies: seed -> task -> fraction."""
+Sizes = Mapping[tuple[str, int], tuple[float, ...]]
+"""Allocated sizes after each task: (method, seed) -> multiples of the dense 1x network."""
 
 BASELINES = ("scratch", "fine-tune")
 DATA = Path("data/tasks")
@@ -109,19 +111,27 @@ class Plan:
     numerics: Numerics
     first: int | None = None
 
-    def units(self, stage: Stage, goals: Goals | None = None) -> list[Unit]:
+    def units(self, stage: Stage, goals: Goals | None = None, sizes: Sizes | None = None) -> list[Unit]:
         """The stage's units: `targets` the baselines, `learn` the other methods, which need the goals.
 
+        `sized` are methods within another one's sizes, which that one has to reach first.
         Raises UserError when a goal is missing.
         """
         if stage == "targets":
             return self._baselines()
-        methods = [method for method in self.experiment.methods if method not in BASELINES]
         return [
-            self._unit(method, seed, self.tasks, self._goals(goals or {}, seed))
-            for method in methods
+            self._unit(method, seed, self.tasks, self._goals(goals or {}, seed), sizes=sizes)
+            for method in self.experiment.methods
+            if method not in BASELINES and (self._sized_by(method) is None) == (stage == "learn")
             for seed in self.experiment.seeds
         ]
+
+    def _sized_by(self, method: str) -> str | None:
+        """The method within whose sizes this one has to stay; None where it has none or its own."""
+        from lsg.methods import METHODS
+
+        sized_by = METHODS[method].sized_by
+        return sized_by if sized_by and not self.experiment.learn[method].sizes else None
 
     @property
     def tasks(self) -> tuple[int, ...]:
@@ -157,7 +167,11 @@ class Plan:
         tasks: tuple[int, ...],
         goals: dict[int, float] | None = None,
         start: Unit | None = None,
+        sizes: Sizes | None = None,
     ) -> Unit:
+        settings, sized_by = self.experiment.learn[method], self._sized_by(method)
+        if sized_by and sizes:
+            settings = replace(settings, sizes=sizes[sized_by, seed])
         return Unit(
             benchmark=self.experiment.benchmark,
             method=method,
@@ -166,7 +180,7 @@ class Plan:
             tasks=tasks,
             network=self.experiment.network,
             train=self.experiment.train,
-            settings=self.experiment.learn[method],
+            settings=settings,
             data=self._data_digest(),
             code=method_digest(method, self.experiment.network["name"]),
             numerics=self.numerics,

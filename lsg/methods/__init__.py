@@ -5,8 +5,8 @@ from lsg.methods.apd import Apd
 from lsg.methods.cl_lsg import ClLsg
 from lsg.methods.cpg import Cpg
 from lsg.methods.den import Den
-from lsg.methods.fine_tune import FineTune
-from lsg.methods.grow import Grow
+from lsg.methods.fine_tune import FineTune, Sequential
+from lsg.methods.grow import Grow, GrowMatched
 from lsg.methods.method import Method
 from lsg.methods.packnet import PackNet
 from lsg.methods.piggyback import Piggyback
@@ -16,8 +16,10 @@ from lsg.methods.scratch import Scratch
 METHODS: dict[str, type[Method]] = {
     "scratch": Scratch,
     "fine-tune": FineTune,
+    "sequential": Sequential,
     "pnn": Pnn,
     "grow": Grow,
+    "grow-matched": GrowMatched,
     "den": Den,
     "cpg": Cpg,
     "apd": Apd,

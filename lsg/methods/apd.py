@@ -34,10 +34,9 @@ from torch.func import functional_call
 
 from lsg import initial, seeds
 from lsg.data import Task
-from lsg.evaluation import accuracy
 from lsg.growth import initial_weights
 from lsg.methods.apd_decomposition import Adaptation, Decomposition, Tensors, gate, pruned
-from lsg.methods.method import DECISION_SPLIT, Lesson, Method, Protocol
+from lsg.methods.method import Growing, Lesson, Method, Protocol
 from lsg.networks.architecture import HEAD, Architecture
 from lsg.plain import PlainTraining
 from lsg.settings import require
@@ -178,7 +177,8 @@ class Apd(Method):
     """Shared weights, and for each task a mask over channels and sparse additions."""
 
     Settings: ClassVar[type] = ApdSettings
-    forgets: ClassVar[bool] = True
+    grows: ClassVar[Growing | None] = "default"
+    forgets = True
     settings: ApdSettings
 
     def __init__(
@@ -202,9 +202,8 @@ class Apd(Method):
         rates = self.settings.rates(trainer.settings.epochs)
         trainer.run(Stage(number=1, mask_rates=rates), training, task)
         self._take(task.number, network.cpu())
-        split = task.split(DECISION_SPLIT[self.protocol])
-        lesson = Lesson("trained")
-        lesson.stage_accuracy[1] = accuracy(self.network(task.number), task, split, trainer.device)
+        reached = self.judge(self.network(task.number), task, trainer)
+        lesson = Lesson("trained", stage_accuracy={1: reached})
         if len(self.state.tasks) % self.settings.consolidate_every == 0:
             self._consolidate(task.number)
             lesson.reason = "consolidated"

@@ -13,24 +13,22 @@ a kernel, the kernels it added, and its private vectors.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, get_args
 
 import torch
-from torch import Tensor, nn
 
-from lsg.bank import FREE, Bank, Solution
+from lsg.bank import FREE, Solution
 from lsg.data import Task
-from lsg.evaluation import accuracy
 from lsg.growth import Growth, cap_widths, initial_weights, reused_weights, seed_widths, settled
 from lsg.masked import MaskedTraining
 from lsg.masks import GateSchedule, Noise
-from lsg.methods.method import DECISION_SPLIT, Lesson, Method, Protocol
+from lsg.methods.banked import Banked
+from lsg.methods.method import Growing, Lesson, Protocol
 from lsg.networks.architecture import HEAD, Architecture
 from lsg.optimizers import Adam
 from lsg.settings import require, require_one_of
-from lsg.training import MaskRates, Stage, Trainer, is_rising
+from lsg.training import MaskRates, Stage, Trainer
 from lsg.update import Masking
 from lsg.workspace import Workspace
 
@@ -84,27 +82,23 @@ class ClLsgSettings:
         require(self.penalty >= 0, "penalty", self.penalty, "0 or more")
         require_one_of("noise", self.noise, get_args(Noise))
         require(self.mask_lr > 0, "mask_lr", self.mask_lr, "over 0")
-        require(
-            is_rising(self.mask_lr_drops),
-            "mask_lr_drops",
-            self.mask_lr_drops,
-            "rising shares between 0 and 1",
-        )
-        same = len(self.mask_lr_factors) == len(self.mask_lr_drops)
-        require(same, "mask_lr_factors", self.mask_lr_factors, "one factor for each of mask_lr_drops")
+        self.mask_rates()
+
+    def mask_rates(self) -> MaskRates:
+        return MaskRates(self.mask_lr, self.mask_lr_drops, self.mask_lr_factors)
 
 
-class ClLsg(Method):
+class ClLsg(Banked):
     """Algorithm 1 over a weight bank."""
 
     Settings: ClassVar[type] = ClLsgSettings
+    grows: ClassVar[Growing | None] = "target"
     settings: ClLsgSettings
 
     def __init__(
         self, architecture: Architecture, settings: ClLsgSettings, protocol: Protocol, seed: int
     ) -> None:
         super().__init__(architecture, settings, protocol, seed)
-        self.bank = Bank(architecture)
         self.caps = cap_widths(architecture, settings.cap)
 
     @classmethod
@@ -138,8 +132,8 @@ class ClLsg(Method):
         lesson = Lesson("target_met")
         workspace = self._train(REUSE, self._picked(task, trainer), task, trainer)
         reused = settled(workspace)
-        before = self._judge(reused, task, trainer, lesson, REUSE)
-        self._decide(
+        before = lesson.stage_accuracy[REUSE] = self.judged(reused, task, trainer)
+        self.decide(
             lesson, "grow", before < goal, before, goal, "below_target" if before < goal else "target_met"
         )
         if before >= goal:
@@ -149,11 +143,11 @@ class ClLsg(Method):
             return reused, lesson
         grown, after = self._grow(workspace, task, trainer, lesson)
         if self.protocol == "clean" and after <= before:
-            self._decide(lesson, "keep_stage_2", False, after, before, "kept_stage_1")
+            self.decide(lesson, "keep_stage_2", False, after, before, "kept_stage_1")
             lesson.reason = "kept_stage_1"
             return reused, lesson
         lesson.reason = "grew" if grown.widths != reused.widths else "grew_zero"
-        self._decide(lesson, "keep_stage_2", True, after, before, lesson.reason)
+        self.decide(lesson, "keep_stage_2", True, after, before, lesson.reason)
         return grown, lesson
 
     def _can_grow(self, widths: dict[str, int]) -> bool:
@@ -181,30 +175,8 @@ class ClLsg(Method):
         candidates = int(workspace.candidate.sum())
         dropped = sum(workspace.widths.values()) - sum(solution.widths.values())
         lesson.stage_gates[GROW] = (candidates - dropped, dropped)
-        return solution, self._judge(solution, task, trainer, lesson, GROW)
-
-    def _judge(self, solution: Solution, task: Task, trainer: Trainer, lesson: Lesson, stage: int) -> float:
-        """The solution's accuracy on the split that decides."""
-        split = task.split(DECISION_SPLIT[self.protocol])
-        lesson.stage_accuracy[stage] = accuracy(
-            solution.network(self.architecture), task, split, trainer.device
-        )
-        return lesson.stage_accuracy[stage]
-
-    def _decide(
-        self, lesson: Lesson, question: str, answer: bool, value: float, goal: float, reason: str
-    ) -> None:
-        split = DECISION_SPLIT[self.protocol]
-        lesson.decisions.append(
-            {
-                "question": question,
-                "answer": answer,
-                "value": value,
-                "goal": goal,
-                "split": split,
-                "reason": reason,
-            }
-        )
+        reached = lesson.stage_accuracy[GROW] = self.judged(solution, task, trainer)
+        return solution, reached
 
     def _train(
         self, number: int, workspace: Workspace, task: Task, trainer: Trainer, growth: Growth | None = None
@@ -213,42 +185,39 @@ class ClLsg(Method):
         settings, train = self.settings, trainer.settings
         gates = GateSchedule(settings.gate_scale, settings.gate_final_beta, train.epochs)
         masking = Masking(settings.noise, gates, settings.penalty)
-        rates = MaskRates(settings.mask_lr, settings.mask_lr_drops, settings.mask_lr_factors)
         training = MaskedTraining(workspace, masking, train.weight_decay, growth)
-        trainer.run(Stage(number, rates), training, task)
+        trainer.run(Stage(number, settings.mask_rates()), training, task)
         return training.workspace
 
     def _seed(self, task: Task, trainer: Trainer) -> Workspace:
         """The seed network: every kernel new, trainable and masked."""
         widths = seed_widths(self.architecture, self.settings.seed_fraction)
-        return self._workspace(widths, task, trainer, Bank(self.architecture), {})
+        return self._workspace(widths, task, trainer)
 
     def _picked(self, task: Task, trainer: Trainer) -> Workspace:
-        """The bank's network with a mask on every kernel; only released kernels are trainable.
+        """The bank's network with a mask on every kernel; only released kernels are trainable."""
+        return self._workspace(self.bank.widths, task, trainer)
 
-        Biases and BatchNorm start from the previous task's (as CPG), the head is new.
-        """
-        previous = self.bank.private(self.bank.tasks[-1])
-        private = {name: vector for name, vector in previous.items() if not name.startswith(HEAD)}
-        return self._workspace(self.bank.widths, task, trainer, self.bank, private)
-
-    def _workspace(
-        self, widths: dict[str, int], task: Task, trainer: Trainer, bank: Bank, private: Mapping[str, Tensor]
-    ) -> Workspace:
+    def _workspace(self, widths: dict[str, int], task: Task, trainer: Trainer) -> Workspace:
         classes = len(task.classes)
         weights = initial_weights(self.architecture, widths, classes, self.seed, task.number)
-        if bank.tasks:
-            weights = reused_weights(bank, weights)
-        optimizers = (trainer.settings.weight_optimizer(), Adam())
+        if self.bank.tasks:
+            weights = reused_weights(self.bank, weights)
         workspace = Workspace(
-            self.architecture, widths, classes, optimizers, weights, private, trainer.device
+            self.architecture,
+            widths,
+            classes,
+            (trainer.settings.weight_optimizer(), Adam()),
+            weights,
+            self.previous_private(),
+            trainer.device,
         )
-        self._assign_masks(workspace, bank)
+        self._assign_masks(workspace)
         return workspace
 
-    def _assign_masks(self, workspace: Workspace, bank: Bank) -> None:
+    def _assign_masks(self, workspace: Workspace) -> None:
         """m^s on the bank's owned kernels, which are frozen; m^a on all others but the head's."""
-        settings, table = self.settings, workspace.table
+        settings, table, bank = self.settings, workspace.table, self.bank
         workspace.masked[:] = settings.attentive
         table.kernel_grid(workspace.masked, HEAD)[:] = False
         for layer in self.architecture.layers if bank.tasks else ():
@@ -259,16 +228,3 @@ class ClLsg(Method):
             if not settings.retrain:
                 table.grid(workspace.weight.value, layer.name)[free] = 0.0
                 table.kernel_grid(workspace.logit.value, layer.name)[free] = SHUT
-
-    def network(self, task: int) -> nn.Module:
-        return self.bank.network(task)
-
-    def tensors(self, task: int) -> dict[str, Tensor]:
-        return self.bank.tensors(task)
-
-    def restore(self, task: int, tensors: Mapping[str, Tensor]) -> None:
-        self.bank.add_tensors(task, tensors)
-
-    def weights(self) -> tuple[int, int]:
-        allocated = self.architecture.weights(self.bank.widths)
-        return allocated, allocated - round(allocated * self.bank.released_share())

@@ -22,6 +22,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 from typing import Any, ClassVar
 
@@ -30,10 +31,9 @@ from torch import Tensor, nn
 
 from lsg.bank import Solution
 from lsg.data import Task
-from lsg.evaluation import accuracy
 from lsg.growth import cap_widths
 from lsg.methods.elementwise import GradualPruning, Ramp, SingleWeights, WeightTraining, epochs_of
-from lsg.methods.method import DECISION_SPLIT, Lesson
+from lsg.methods.method import Growing, Lesson
 from lsg.networks.architecture import Widths
 from lsg.settings import require
 from lsg.training import MaskRates, Stage, Trainer, is_rising
@@ -134,10 +134,9 @@ class Retraining(WeightTraining):
         self,
         workspace: Workspace,
         weight_decay: float,
-        rate_in: Callable[[int], float],
         judge: Callable[[nn.Module], float],
     ) -> None:
-        super().__init__(workspace, weight_decay, rate_in)
+        super().__init__(workspace, weight_decay)
         self.judge = judge
         self.best_accuracy, self.best = -1.0, self._values()
 
@@ -180,6 +179,7 @@ class Cpg(SingleWeights):
     """Pick, grow, compact, retrain over a bank of single weights."""
 
     Settings: ClassVar[type] = CpgSettings
+    grows: ClassVar[Growing | None] = "target"
     settings: CpgSettings
 
     @classmethod
@@ -214,7 +214,7 @@ class Cpg(SingleWeights):
         kept, best = None, 0.0
         for stage, widths in enumerate(attempts, PICK):
             solution = self._attempt(stage, widths, task, trainer)
-            reached = lesson.stage_accuracy[stage] = self.judge(solution, task, trainer)
+            reached = lesson.stage_accuracy[stage] = self.judged(solution, task, trainer)
             if kept is None or self._keeps_wider(reached, best, lesson):
                 kept, best = solution, reached
             lacking = self._lacking(reached, trainer.logs[-1].train_accuracy, goal)
@@ -273,7 +273,7 @@ class Cpg(SingleWeights):
             if first >= limit:
                 break
             solution = self._level(stage, solution, (first, level), task, trainer)
-            value = lesson.stage_accuracy[stage] = self.judge(solution, task, trainer)
+            value = lesson.stage_accuracy[stage] = self.judged(solution, task, trainer)
             if trainer.logs[-1].train_accuracy < self.settings.train_accuracy:
                 break
             accuracies[level] = value
@@ -295,30 +295,27 @@ class Cpg(SingleWeights):
         )
         ramp = Ramp(*ends, max(1, round(settings.prune_share * epochs * batches)), settings.prune_frequency)
         workspace, earlier = self.workspace(solution, trainer, True), self.earlier(solution.widths)
-        training = GradualPruning(workspace, train.weight_decay, self._constant, earlier, ramp)
-        trainer.run(Stage(stage, epochs=epochs), training, task)
+        training = GradualPruning(workspace, train.weight_decay, earlier, ramp)
+        trainer.run(self._settling(stage, epochs), training, task)
         return self.solution(training.workspace)
 
-    def _constant(self, epoch: int) -> float:
-        """The weights' rate in compacting and retraining."""
-        return self.settings.prune_lr
+    def _settling(self, number: int, epochs: int, mask_lr: float = 0.0) -> Stage:
+        """A stage of compacting or retraining: the weights' rate is constant."""
+        return Stage(number, MaskRates(mask_lr), lr=self.settings.prune_lr, lr_drops=(), epochs=epochs)
 
     def _retrain(
         self, pruned: Solution, reached: float, task: Task, trainer: Trainer, lesson: Lesson
     ) -> Solution:
         """Train the task's weights and a mask that starts anew; the better of its best epoch and `pruned`."""
-        settings, split = self.settings, task.split(DECISION_SPLIT[self.protocol])
-
-        def judge(network: nn.Module) -> float:
-            return accuracy(network, task, split, trainer.device)
-
+        settings = self.settings
         picked = {name: pruned.used[name] | owned for name, owned in self.earlier(pruned.widths).items()}
         anew = replace(pruned, used=picked)
-        to_beat = self.judge(anew, task, trainer) if settings.official_retrain_quirk else reached
+        to_beat = self.judged(anew, task, trainer) if settings.official_retrain_quirk else reached
         workspace = self.workspace(anew, trainer, True)
-        training = Retraining(workspace, trainer.settings.weight_decay, self._constant, judge)
+        judge = partial(self.judge, task=task, trainer=trainer)
+        training = Retraining(workspace, trainer.settings.weight_decay, judge)
         epochs = epochs_of(settings.retrain_epochs, trainer.settings.epochs)
-        trainer.run(Stage(RETRAIN, MaskRates(settings.retrain_mask_lr), epochs=epochs), training, task)
+        trainer.run(self._settling(RETRAIN, epochs, settings.retrain_mask_lr), training, task)
         training.note()
         best = lesson.stage_accuracy[RETRAIN] = training.best_accuracy
         reason = "retrained" if best > to_beat else "kept_pruned"

@@ -21,17 +21,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from torch import Tensor, nn
 
 from lsg import initial
 from lsg.data import Task
-from lsg.evaluation import accuracy
 from lsg.growth import cap_widths, initial_weights
 from lsg.methods.den_steps import ProximalSteps, Terms, optimizer_of
 from lsg.methods.den_units import SharedNetwork, Subnet
-from lsg.methods.method import DECISION_SPLIT, Lesson, Method, Protocol
+from lsg.methods.method import Growing, Lesson, Method, Protocol
 from lsg.networks.architecture import HEAD, Architecture
 from lsg.plain import PlainTraining
 from lsg.settings import require
@@ -39,8 +38,6 @@ from lsg.training import Stage, Trainer
 
 FIRST = SELECT = 1
 RETRAIN, EXPAND, SPLIT = 2, 3, 4
-WEIGHTS = "weights"
-"""What splitting decides on, where a decision names the split of images that it used."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +82,8 @@ class Den(Method):
     """The four steps over a shared network of units."""
 
     Settings: ClassVar[type] = DenSettings
-    forgets: ClassVar[bool] = True
+    grows: ClassVar[Growing | None] = "target"
+    forgets = True
     settings: DenSettings
 
     def __init__(
@@ -117,7 +115,7 @@ class Den(Method):
         weights = initial_weights(self.architecture, widths, classes, self.seed, task.number)
         terms = Terms(self.settings.l1, self.settings.l2)
         subnet = self._train(FIRST, self.shared.start(weights), terms, task, trainer)
-        self._judge(FIRST, subnet, task, trainer, lesson)
+        lesson.stage_accuracy[FIRST] = self.judge(subnet.network(), task, trainer)
         return subnet
 
     def _learn_later(self, task: Task, goal: float | None, trainer: Trainer, lesson: Lesson) -> Subnet:
@@ -125,9 +123,9 @@ class Den(Method):
         assert goal is not None, "DEN needs a target accuracy for every task after the first"
         subnet = self._select(task, trainer, lesson)
         subnet = self._train(RETRAIN, subnet, self._pulled(subnet), task, trainer)
-        reached = self._judge(RETRAIN, subnet, task, trainer, lesson)
+        reached = lesson.stage_accuracy[RETRAIN] = self.judge(subnet.network(), task, trainer)
         lesson.reason = "target_met" if reached >= goal else "below_target"
-        self._decide(lesson, "expand", reached < goal, reached, goal, lesson.reason)
+        self.decide(lesson, "expand", reached < goal, reached, goal, lesson.reason)
         if reached < goal:
             subnet = self._expand(subnet, reached, task, trainer, lesson)
         return self._split(subnet, task, trainer, lesson)
@@ -143,7 +141,7 @@ class Den(Method):
         epochs = selection_epochs(self.settings, trainer.settings.epochs)
         terms = Terms(self.settings.l1, head_only=True)
         whole = self._train(SELECT, whole, terms, task, trainer, epochs)
-        self._judge(SELECT, whole, task, trainer, lesson)
+        lesson.stage_accuracy[SELECT] = self.judge(whole.network(), task, trainer)
         selected = whole.only(whole.selected())
         lesson.growth["selected"] = selected.widths
         return selected
@@ -166,15 +164,15 @@ class Den(Method):
         grown = subnet.expanded(widths, added, fresh)
         grown = self._train(EXPAND, grown, self._frozen(subnet, grown), task, trainer)
         grown = grown.without_zero_units(widths)
-        after = self._judge(EXPAND, grown, task, trainer, lesson)
+        after = lesson.stage_accuracy[EXPAND] = self.judge(grown.network(), task, trainer)
         kept = sum(grown.widths.values()) - sum(subnet.widths.values())
         lesson.stage_gates[EXPAND] = (kept, sum(added.values()) - kept)
         if self.protocol == "clean" and after <= reached:
             lesson.reason = "kept_stage_2"
-            self._decide(lesson, "keep_stage_3", False, after, reached, lesson.reason)
+            self.decide(lesson, "keep_stage_3", False, after, reached, lesson.reason)
             return subnet
         lesson.reason = "grew" if kept else "grew_zero"
-        self._decide(lesson, "keep_stage_3", True, after, reached, lesson.reason)
+        self.decide(lesson, "keep_stage_3", True, after, reached, lesson.reason)
         return grown
 
     def _frozen(self, subnet: Subnet, grown: Subnet) -> Terms:
@@ -193,12 +191,12 @@ class Den(Method):
         drifted = self._drifted(subnet)
         lesson.growth["split"] = {stream: len(chosen) for stream, chosen in drifted.items()}
         found = any(map(len, drifted.values()))
-        self._decide(lesson, "split", found, None, None, "drifted" if found else "none_to_split")
+        self.decide(lesson, "split", found, None, None, "drifted" if found else "none_to_split")
         if not found:
             return subnet
         subnet = subnet.split(self.shared.widths, drifted)
         subnet = self._train(SPLIT, subnet, self._pulled(subnet), task, trainer)
-        self._judge(SPLIT, subnet, task, trainer, lesson)
+        lesson.stage_accuracy[SPLIT] = self.judge(subnet.network(), task, trainer)
         return subnet
 
     def _drifted(self, subnet: Subnet) -> dict[str, Tensor]:
@@ -240,25 +238,6 @@ class Den(Method):
         )
         trainer.run(Stage(number, epochs=epochs), training, task)
         return subnet.trained(network)
-
-    def _judge(self, stage: int, subnet: Subnet, task: Task, trainer: Trainer, lesson: Lesson) -> float:
-        """The network's accuracy on the split that decides."""
-        split = task.split(DECISION_SPLIT[self.protocol])
-        lesson.stage_accuracy[stage] = accuracy(subnet.network(), task, split, trainer.device)
-        return lesson.stage_accuracy[stage]
-
-    def _decide(
-        self,
-        lesson: Lesson,
-        question: str,
-        answer: bool,
-        value: float | None,
-        goal: float | None,
-        reason: str,
-    ) -> None:
-        split = WEIGHTS if goal is None else DECISION_SPLIT[self.protocol]
-        decision: dict[str, Any] = {"question": question, "answer": answer, "value": value, "goal": goal}
-        lesson.decisions.append(decision | {"split": split, "reason": reason})
 
     def network(self, task: int) -> nn.Module:
         return self.shared.subnet(task).network()

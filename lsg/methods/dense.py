@@ -8,10 +8,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from lsg.data import Task
-from lsg.evaluation import accuracy
 from lsg.growth import initial_weights
 from lsg.masked import MaskedTraining
-from lsg.methods.method import DECISION_SPLIT, Lesson, Method, Protocol
+from lsg.methods.method import Lesson, Method, Protocol
 from lsg.networks.architecture import HEAD, Architecture
 from lsg.training import Stage, Trainer
 from lsg.workspace import Grids, Workspace
@@ -51,9 +50,7 @@ class Dense(Method):
         trainer.run(self.stage(), MaskedTraining(workspace, None, trainer.settings.weight_decay), task)
         grids = {f"{name}.weight": grid.cpu().clone() for name, grid in workspace.weight_grids().items()}
         self.states[task.number] = grids | {name: v.cpu() for name, v in workspace.private_vectors().items()}
-        split = task.split(DECISION_SPLIT[self.protocol])
-        measured = accuracy(self.network(task.number), task, split, trainer.device)
-        return Lesson("trained", stage_accuracy={1: measured})
+        return Lesson("trained", stage_accuracy={1: self.judge(self.network(task.number), task, trainer)})
 
     def network(self, task: int) -> nn.Module:
         state = self.states[task]

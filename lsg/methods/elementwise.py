@@ -14,20 +14,20 @@ starts from a `Solution` and ends in one, with fresh optimizer state, so nothing
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from lsg.bank import FREE, Bank, Solution
+from lsg.bank import FREE, Solution
 from lsg.data import Task
-from lsg.evaluation import accuracy
 from lsg.growth import initial_weights, reused_weights, settled
 from lsg.masked import MaskedTraining
 from lsg.masks import INITIAL_LOGIT, GateSchedule, kernel_bits
-from lsg.methods.method import DECISION_SPLIT, Lesson, Method, Protocol
+from lsg.methods.banked import Banked
+from lsg.methods.method import Protocol
 from lsg.networks.architecture import HEAD, Architecture, Widths
 from lsg.optimizers import Adam
 from lsg.training import Trainer
@@ -57,30 +57,15 @@ class PiggyUpdate(Update):
 
 
 class WeightTraining(MaskedTraining):
-    """Trains a workspace of single weights; nothing grows while it runs.
+    """Trains a workspace of single weights; nothing grows while it runs."""
 
-    Args:
-        rate_in: the weights' rate in an epoch (from 1), in place of the stage's schedule.
-    """
-
-    def __init__(
-        self, workspace: Workspace, weight_decay: float, rate_in: Callable[[int], float] | None = None
-    ) -> None:
+    def __init__(self, workspace: Workspace, weight_decay: float) -> None:
         super().__init__(workspace, None if workspace.dense else UNGATED, weight_decay)
-        self.rate_in, self.epoch = rate_in, 0
         self.masks_rest = workspace.dense
 
     def _take(self, workspace: Workspace) -> None:
         self.workspace = workspace
         self.update = PiggyUpdate(workspace, self.masking, self.weight_decay)
-
-    def begin_epoch(self, epoch: int, uniform: Uniform) -> None:
-        self.epoch = epoch
-        super().begin_epoch(epoch, uniform)
-
-    def step(self, rate: float, mask_rate: float, uniform: Uniform) -> None:
-        own = rate if self.rate_in is None else self.rate_in(self.epoch)
-        super().step(own, mask_rate, uniform)
 
     def tensors(self) -> dict[str, Tensor]:
         """The state for a checkpoint, without that of masks that rest: five numbers a weight."""
@@ -145,11 +130,10 @@ class GradualPruning(WeightTraining):
         self,
         workspace: Workspace,
         weight_decay: float,
-        rate_in: Callable[[int], float],
         earlier: Mapping[str, Tensor],
         ramp: Ramp,
     ) -> None:
-        super().__init__(workspace, weight_decay, rate_in)
+        super().__init__(workspace, weight_decay)
         self.earlier, self.ramp, self.steps = earlier, ramp, 0
         self.masks_rest = True
 
@@ -168,12 +152,11 @@ class GradualPruning(WeightTraining):
         self.steps = position["steps"]
 
 
-class SingleWeights(Method):
-    """A method whose tasks own single weights of one bank."""
+class SingleWeights(Banked):
+    """A method whose tasks own single weights of the bank."""
 
     def __init__(self, architecture: Architecture, settings: Any, protocol: Protocol, seed: int) -> None:
         super().__init__(architecture.elementwise(), settings, protocol, seed)
-        self.bank = Bank(self.architecture)
 
     def earlier(self, widths: Widths) -> dict[str, Tensor]:
         """Which weights the tasks so far own, for each layer `[outputs, inputs]`, at these widths."""
@@ -193,21 +176,18 @@ class SingleWeights(Method):
         """
         classes = len(task.classes)
         weights = initial_weights(self.architecture, widths, classes, self.seed, task.number)
-        private: dict[str, Tensor] = {}
         if self.bank.tasks:
             shapes = {name: owners.shape for name, owners in self.bank.owners.items()}
             inner = {name: weights[name][:rows, :columns] for name, (rows, columns) in shapes.items()}
             reused = reused_weights(self.bank, inner | {HEAD: weights[HEAD]})
             for name, (rows, columns) in shapes.items():
                 weights[name][:rows, :columns] = reused[name]
-            previous = self.bank.private(self.bank.tasks[-1])
-            private = {name: vector for name, vector in previous.items() if not name.startswith(HEAD)}
         used = {
             name: torch.ones(grid.shape[:2], dtype=torch.bool)
             for name, grid in weights.items()
             if name != HEAD
         }
-        return Solution(dict(widths), classes, weights, used, private)
+        return Solution(dict(widths), classes, weights, used, self.previous_private())
 
     def workspace(self, solution: Solution, trainer: Trainer, masked: bool) -> Workspace:
         """The solution in training: earlier weights frozen, those beside them that it uses trainable.
@@ -247,34 +227,3 @@ class SingleWeights(Method):
         """How many weights the solution would add to the bank as its own."""
         earlier = self.earlier(solution.widths)
         return sum(int((used & ~earlier[name]).sum()) for name, used in solution.used.items())
-
-    def judge(self, solution: Solution, task: Task, trainer: Trainer) -> float:
-        """The solution's accuracy on the split that decides."""
-        split = task.split(DECISION_SPLIT[self.protocol])
-        return accuracy(solution.network(self.architecture), task, split, trainer.device)
-
-    def decide(
-        self,
-        lesson: Lesson,
-        question: str,
-        answer: bool | float,
-        value: float,
-        goal: float | None,
-        reason: str,
-    ) -> None:
-        """Note a decision, the number it was taken on and the number it was compared with."""
-        told = {"question": question, "answer": answer, "value": value, "goal": goal}
-        lesson.decisions.append(told | {"split": DECISION_SPLIT[self.protocol], "reason": reason})
-
-    def network(self, task: int) -> nn.Module:
-        return self.bank.network(task)
-
-    def tensors(self, task: int) -> dict[str, Tensor]:
-        return self.bank.tensors(task)
-
-    def restore(self, task: int, tensors: Mapping[str, Tensor]) -> None:
-        self.bank.add_tensors(task, tensors)
-
-    def weights(self) -> tuple[int, int]:
-        allocated = self.architecture.weights(self.bank.widths)
-        return allocated, allocated - round(allocated * self.bank.released_share())

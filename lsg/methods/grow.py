@@ -12,13 +12,13 @@ Learned for a task: m^g, new kernels, biases, BatchNorm, head. Stored: the kerne
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 from lsg.bank import Solution
 from lsg.data import Task
 from lsg.growth import cap_widths, settled
 from lsg.methods.cl_lsg import REUSE, ClLsg, ClLsgSettings
-from lsg.methods.method import Lesson
+from lsg.methods.method import Growing, Lesson
 from lsg.settings import require, require_one_of
 from lsg.training import Trainer
 
@@ -52,7 +52,12 @@ class Grow(ClLsg):
 
     Settings: ClassVar[type] = GrowSettings
     extends: ClassVar[str | None] = "cl-lsg"
+    grows: ClassVar[Growing | None] = "default"
     settings: GrowSettings
+
+    @classmethod
+    def most_epochs(cls, settings: Any, epochs: int, first: bool) -> int:
+        return epochs if settings.when == "by_default" else super().most_epochs(settings, epochs, first)
 
     def learn(self, task: Task, goal: float | None, trainer: Trainer) -> Lesson:
         if self.settings.sizes:
@@ -71,8 +76,14 @@ class Grow(ClLsg):
         if not self._can_grow(workspace.widths):
             lesson.reason = "at_cap"
             solution = settled(self._train(REUSE, workspace, task, trainer))
-            self._judge(solution, task, trainer, lesson, REUSE)
+            lesson.stage_accuracy[REUSE] = self.judged(solution, task, trainer)
             return solution, lesson
         solution, _ = self._grow(workspace, task, trainer, lesson)
         lesson.reason = "grew" if solution.widths != workspace.widths else "grew_zero"
         return solution, lesson
+
+
+class GrowMatched(Grow):
+    """Grow within CL-LSG's size after each task: the paper's comparison at equal sizes (tables 3 and 7)."""
+
+    sized_by: ClassVar[str | None] = "cl-lsg"

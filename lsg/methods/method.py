@@ -13,12 +13,17 @@ from typing import Any, ClassVar, Literal
 from torch import Tensor, nn
 
 from lsg.data import Task
+from lsg.evaluation import accuracy
 from lsg.networks.architecture import Architecture
 from lsg.training import Trainer
 
 Protocol = Literal["clean", "paper"]
+Growing = Literal["target", "default"]
 DECISION_SPLIT: dict[str, str] = {"clean": "validation", "paper": "test"}
 """Which split decides (grow? keep?) in which protocol. `paper` decides on test data, as CPG does."""
+
+WEIGHTS = "weights"
+"""What a decision without an accuracy is taken on, where others name the split."""
 
 
 @dataclass
@@ -47,7 +52,11 @@ class Method(ABC):
     Settings: ClassVar[type]
     extends: ClassVar[str | None] = None
     """A method whose coefficients this one starts from: its own stand on top of that one's in params.yaml."""
-    forgets: ClassVar[bool] = False
+    grows: ClassVar[Growing | None] = None
+    """What makes the network grow (the paper's table 1): a missed target, or every task by default."""
+    sized_by: ClassVar[str | None] = None
+    """A method whose size after each task is the most that this one may have: its settings' `sizes`."""
+    forgets: bool = False
     """Whether learning a task may change earlier tasks' networks. Then there is no certificate, each task's
     file holds the whole state after it, and restoring it replaces the state before."""
     remaining: int | None = None
@@ -61,6 +70,24 @@ class Method(ABC):
     def most_epochs(cls, settings: Any, epochs: int, first: bool) -> int:
         """Epochs that a task can take at most, from the `epochs` of one stage; what plans are made of."""
         return epochs
+
+    def judge(self, network: nn.Module, task: Task, trainer: Trainer) -> float:
+        """The network's accuracy on the split that decides."""
+        return accuracy(network, task, task.split(DECISION_SPLIT[self.protocol]), trainer.device)
+
+    def decide(
+        self,
+        lesson: Lesson,
+        question: str,
+        answer: bool | float,
+        value: float | None,
+        goal: float | None,
+        reason: str,
+    ) -> None:
+        """Note a decision, the accuracy it was taken on and the one it was compared with."""
+        split = WEIGHTS if value is None else DECISION_SPLIT[self.protocol]
+        told: dict[str, Any] = {"question": question, "answer": answer, "value": value, "goal": goal}
+        lesson.decisions.append(told | {"split": split, "reason": reason})
 
     @abstractmethod
     def learn(self, task: Task, goal: float | None, trainer: Trainer) -> Lesson:

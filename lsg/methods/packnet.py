@@ -22,7 +22,7 @@ from lsg.data import Task
 from lsg.methods.elementwise import SingleWeights, WeightTraining, epochs_of
 from lsg.methods.method import Lesson
 from lsg.settings import require
-from lsg.training import Stage, Trainer, drops_before
+from lsg.training import Stage, Trainer, is_rising
 
 TRAIN, RETRAIN = 1, 2
 
@@ -33,7 +33,7 @@ class PackNetSettings:
 
     ratio: share of a task's weights that pruning frees (0.6; official PackNet: 0.5 to 0.75).
     retrain_epochs: of the pruned network, as a share of `train.epochs` (30 of 100).
-    retrain_lr, retrain_lr_drop: its rate (1e-3), a tenth of it from this share of its epochs on (25 of 30).
+    retrain_lr, retrain_lr_drops: its rate (1e-3), which drops at these shares of its epochs (25 of 30).
     train_accuracy: training accuracy below which pruning is undone (0.97 in CPG's script; 0: no such gate).
     meet_goal: undo pruning too where it misses the task's goal on the split that decides (ours).
     """
@@ -41,7 +41,7 @@ class PackNetSettings:
     ratio: float = 0.6
     retrain_epochs: float = 0.3
     retrain_lr: float = 1e-3
-    retrain_lr_drop: float = 0.83
+    retrain_lr_drops: tuple[float, ...] = (0.83,)
     train_accuracy: float = 0.0
     meet_goal: bool = False
 
@@ -49,7 +49,8 @@ class PackNetSettings:
         require(0 < self.ratio < 1, "ratio", self.ratio, "between 0 and 1")
         require(self.retrain_epochs > 0, "retrain_epochs", self.retrain_epochs, "over 0")
         require(self.retrain_lr > 0, "retrain_lr", self.retrain_lr, "over 0")
-        require(0 < self.retrain_lr_drop <= 1, "retrain_lr_drop", self.retrain_lr_drop, "over 0, at most 1")
+        rising = is_rising(self.retrain_lr_drops)
+        require(rising, "retrain_lr_drops", self.retrain_lr_drops, "rising shares between 0 and 1")
         require(0 <= self.train_accuracy <= 1, "train_accuracy", self.train_accuracy, "from 0 to 1")
 
 
@@ -77,7 +78,7 @@ class PackNet(SingleWeights):
         training = WeightTraining(self.workspace(start, trainer, False), trainer.settings.weight_decay)
         trainer.run(Stage(TRAIN), training, task)
         solution = self.solution(training.workspace)
-        lesson.stage_accuracy[TRAIN] = self.judge(solution, task, trainer)
+        lesson.stage_accuracy[TRAIN] = self.judged(solution, task, trainer)
         return solution
 
     def _pack(
@@ -85,16 +86,12 @@ class PackNet(SingleWeights):
     ) -> Solution:
         """Prune at once and retrain; the result, or the network before where a gate says so."""
         settings, epochs = self.settings, epochs_of(self.settings.retrain_epochs, trainer.settings.epochs)
-
-        def rate_in(epoch: int) -> float:
-            return settings.retrain_lr * 0.1 ** drops_before(epoch, epochs, (settings.retrain_lr_drop,))
-
-        workspace = self.workspace(trained, trainer, False)
-        training = WeightTraining(workspace, trainer.settings.weight_decay, rate_in)
+        training = WeightTraining(self.workspace(trained, trainer, False), trainer.settings.weight_decay)
         training.prune(self.earlier(trained.widths), settings.ratio)
-        trainer.run(Stage(RETRAIN, epochs=epochs), training, task)
+        stage = Stage(RETRAIN, lr=settings.retrain_lr, lr_drops=settings.retrain_lr_drops, epochs=epochs)
+        trainer.run(stage, training, task)
         pruned = self.solution(training.workspace)
-        reached = lesson.stage_accuracy[RETRAIN] = self.judge(pruned, task, trainer)
+        reached = lesson.stage_accuracy[RETRAIN] = self.judged(pruned, task, trainer)
         reason = self._gate(trainer.logs[-1].train_accuracy, reached, goal)
         self.decide(lesson, "prune", reason == "pruned", reached, goal, reason)
         lesson.reason = reason

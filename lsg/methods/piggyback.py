@@ -18,7 +18,7 @@ from lsg.data import Task
 from lsg.methods.elementwise import SingleWeights, WeightTraining
 from lsg.methods.method import Lesson
 from lsg.settings import require
-from lsg.training import MaskRates, Stage, Trainer, is_rising
+from lsg.training import MaskRates, Stage, Trainer
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,10 @@ class PiggybackSettings:
 
     def __post_init__(self) -> None:
         require(self.mask_lr > 0, "mask_lr", self.mask_lr, "over 0")
-        rising = is_rising(self.mask_lr_drops)
-        require(rising, "mask_lr_drops", self.mask_lr_drops, "rising shares between 0 and 1")
-        same = len(self.mask_lr_factors) == len(self.mask_lr_drops)
-        require(same, "mask_lr_factors", self.mask_lr_factors, "one factor for each of mask_lr_drops")
+        self.mask_rates()
+
+    def mask_rates(self) -> MaskRates:
+        return MaskRates(self.mask_lr, self.mask_lr_drops, self.mask_lr_factors)
 
 
 class Piggyback(SingleWeights):
@@ -48,10 +48,9 @@ class Piggyback(SingleWeights):
     settings: PiggybackSettings
 
     def learn(self, task: Task, goal: float | None, trainer: Trainer) -> Lesson:
-        settings = self.settings
         workspace = self.workspace(self.start(task, self.architecture.streams), trainer, masked=True)
-        rates = MaskRates(settings.mask_lr, settings.mask_lr_drops, settings.mask_lr_factors)
-        trainer.run(Stage(1, rates), WeightTraining(workspace, trainer.settings.weight_decay), task)
+        training = WeightTraining(workspace, trainer.settings.weight_decay)
+        trainer.run(Stage(1, self.settings.mask_rates()), training, task)
         solution = self.solution(workspace)
         self.bank.add(task.number, solution)
-        return Lesson("trained", stage_accuracy={1: self.judge(solution, task, trainer)})
+        return Lesson("trained", stage_accuracy={1: self.judged(solution, task, trainer)})

@@ -24,9 +24,8 @@ from torch import Tensor, nn
 
 from lsg import seeds
 from lsg.data import Task
-from lsg.evaluation import accuracy
 from lsg.growth import initial_weights, seed_widths
-from lsg.methods.method import DECISION_SPLIT, Lesson, Method, Protocol
+from lsg.methods.method import Growing, Lesson, Method, Protocol
 from lsg.methods.pnn_columns import Adapter, Column, Columns, column_weights, forward_macs
 from lsg.networks.architecture import HEAD, Architecture, Widths
 from lsg.plain import PlainTraining
@@ -61,6 +60,7 @@ class Pnn(Method):
     """Columns, each trained once and then frozen."""
 
     Settings: ClassVar[type] = PnnSettings
+    grows: ClassVar[Growing | None] = "default"
     settings: PnnSettings
 
     def __init__(
@@ -82,9 +82,7 @@ class Pnn(Method):
         optimizer = column_optimizer(network.last, trainer.settings)
         trainer.run(Stage(number=1), PlainTraining(network, optimizer, macs), task)
         self.states[task.number] = column_state(network.last)
-        split = task.split(DECISION_SPLIT[self.protocol])
-        measured = accuracy(self.network(task.number), task, split, trainer.device)
-        return Lesson("trained", stage_accuracy={1: measured})
+        return Lesson("trained", stage_accuracy={1: self.judge(self.network(task.number), task, trainer)})
 
     def _with_new_column(self, task: Task) -> Columns:
         """The columns so far and a fresh one."""

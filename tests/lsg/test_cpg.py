@@ -190,7 +190,7 @@ def test_what_is_pruned_leaves_the_network_at_once_and_stays_out(tmp_path: Path)
     workspace, earlier = method.workspace(start, run, masked=True), method.earlier(start.widths)
     free = {name: int((~owned).sum()) for name, owned in earlier.items()}
     ramp = Ramp(0.0, 0.5, steps=4, frequency=2)
-    training = GradualPruning(workspace, 0.01, lambda epoch: 0.05, earlier, ramp)
+    training = GradualPruning(workspace, 0.01, earlier, ramp)
     pruned: list[int] = []
 
     def watch(module: torch.nn.Module, *_: object) -> None:
@@ -202,7 +202,7 @@ def test_what_is_pruned_leaves_the_network_at_once_and_stays_out(tmp_path: Path)
         pruned.append(sum(int(gone.sum()) for gone in cut.values()))
 
     workspace.network.register_forward_pre_hook(watch)
-    run.run(Stage(COMPACT, epochs=2), training, tiny_task(2))
+    run.run(Stage(COMPACT, lr=0.05, lr_drops=(), epochs=2), training, tiny_task(2))
     first = sum(round(count * 0.5 * (1 - 0.5**3)) for count in free.values())
     assert pruned == [0, 0, first, first, *6 * [sum(round(count * 0.5) for count in free.values())]]
 
@@ -346,7 +346,7 @@ def test_clean_keeps_a_wider_network_only_if_it_is_better(
 ) -> None:
     method = cpg("clean", grow_step=0.25)
     told = iter((0.6, 0.5, 0.7, 0.7, 0.7))
-    monkeypatch.setattr(Cpg, "judge", lambda *args: next(told))
+    monkeypatch.setattr(Cpg, "judged", lambda *args: next(told))
     lesson = Lesson("target_met")
     kept, best = method._pick(tiny_task(1), 0.9, trainer(tmp_path, epochs=1), lesson)
     assert best == 0.7
@@ -392,11 +392,11 @@ def test_retraining_keeps_its_best_epoch(tmp_path: Path) -> None:
         seen.append({name: value.clone() for name, value in network.state_dict().items()})
         return next(told)
 
-    training = Retraining(method.workspace(start, run, True), 0.0, lambda epoch: 0.05, judge)
-    run.run(Stage(RETRAIN), training, tiny_task(2))
+    training = Retraining(method.workspace(start, run, True), 0.0, judge)
+    run.run(Stage(RETRAIN, lr=0.05, lr_drops=()), training, tiny_task(2))
     training.note()
     assert training.best_accuracy == 0.9
-    resumed = Retraining(method.workspace(start, run, True), 0.0, lambda epoch: 0.05, judge)
+    resumed = Retraining(method.workspace(start, run, True), 0.0, judge)
     resumed.load(training.tensors(), training.position())
     assert resumed.best_accuracy == 0.9
     for name, value in resumed.take_best().tensors().items():
@@ -417,7 +417,7 @@ def test_only_the_official_quirk_lets_a_worse_network_replace_the_pruned_one(
     method.learn(tiny_task(2), 0.5, trainer(tmp_path / "2", 2))
     task, run = tiny_task(3), trainer(tmp_path / "3", 3)
     pruned = method.start(task, method.bank.widths)
-    monkeypatch.setattr(Cpg, "judge", lambda *args: -0.5)
+    monkeypatch.setattr(Cpg, "judged", lambda *args: -0.5)
     lesson = Lesson("trained")
     kept = method._retrain(pruned, 1.5, task, run, lesson)
     (decision,) = lesson.decisions

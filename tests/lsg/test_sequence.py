@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,11 +18,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from lsg import digest, optimizers
+from lsg import certificate, digest, evaluation, optimizers
 from lsg.bank import Bank, Solution
 from lsg.certificate import ForgettingError, verify, verify_in_fresh_process
+from lsg.data import load_task
 from lsg.files import DamagedFileError
 from lsg.methods import METHODS
+from lsg.methods.fine_tune import FineTuneSettings
 from lsg.networks import NETWORKS
 from lsg.records import RunDirectory
 from lsg.sequence import Job, learn_sequence
@@ -49,8 +52,8 @@ def job(
     data: Path, method: str = "cl-lsg", protocol: str = "paper", network: str = "tiny", **changes: object
 ) -> Job:
     settings = METHODS[method].Settings(**({"cap": 2.0, "mask_lr": 5e-3} if method == "cl-lsg" else {}))
-    fields = {"goals": GOAL, "train": TRAIN, "tasks": (1, 2, 3)} | changes
-    return Job("tiny", method, protocol, 1, data=data, network={"name": network}, settings=settings, **fields)  # type: ignore[arg-type]
+    fields = {"goals": GOAL, "train": TRAIN, "tasks": (1, 2, 3), "settings": settings} | changes
+    return Job("tiny", method, protocol, 1, data=data, network={"name": network}, **fields)  # type: ignore[arg-type]
 
 
 def test_cl_lsg_learns_grows_and_records_every_decision(data: Path, tmp_path: Path) -> None:
@@ -124,6 +127,45 @@ def test_fine_tune_starts_from_the_first_task_of_another_run(data: Path, tmp_pat
     assert RunDirectory(tmp_path / "whole").record(3)["size"]["allocated"] == 3.0
 
 
+def test_sequential_fine_tuning_has_one_network_and_shows_what_it_forgets(data: Path, tmp_path: Path) -> None:
+    """The same numbers as a method of its own and as Fine-tune's third variant; its matrix tells the fall."""
+    result = learn_sequence(job(data, "sequential"), tmp_path / "own")
+    variant = job(data, "fine-tune", settings=FineTuneSettings(start="sequential"))
+    assert learn_sequence(variant, tmp_path / "variant") == result
+    assert not result["certificate"]["verified"]
+    record, run = RunDirectory(tmp_path / "own").record(3), RunDirectory(tmp_path / "own")
+    assert record["size"]["allocated"] == 1.0
+    method = certificate.rebuilt_method(run.job())
+    for task in (1, 2, 3):
+        tensors = run.tensors(task)
+        tensors.pop(certificate.PROBE)
+        method.restore(task, tensors)
+        networks = [method.network(number).state_dict() for number in range(1, task + 1)]
+        for name in ("stem.weight", "conv1.bias", "norm.running_mean"):
+            assert all(torch.equal(network[name], networks[-1][name]) for network in networks)
+        assert len({digest.of_tensor(network["head.weight"]) for network in networks}) == task
+        for number in range(1, task + 1):
+            other = load_task(data, number)
+            measured = evaluation.accuracy(method.network(number), other, other.test)
+            assert result["matrix"][str(task)][str(number)] == measured
+
+
+def test_a_sequential_run_goes_on_from_its_files(data: Path, tmp_path: Path) -> None:
+    learn_sequence(job(data, "sequential"), tmp_path / "whole")
+    learn_sequence(job(data, "sequential", tasks=(1, 2)), tmp_path / "parts")
+    learn_sequence(job(data, "sequential"), tmp_path / "parts")
+    assert deterministic_files(tmp_path / "parts") == deterministic_files(tmp_path / "whole")
+
+
+def test_curves_are_logged_where_they_are_asked_for_and_change_nothing(data: Path, tmp_path: Path) -> None:
+    plain, curved = job(data), replace(job(data), train=replace(job(data).train, curves=True))
+    assert learn_sequence(plain, tmp_path / "plain") == learn_sequence(curved, tmp_path / "curved")
+    logged = (tmp_path / "curved" / "events.jsonl").read_text().splitlines()
+    epochs = [event for event in map(json.loads, logged) if event["event"] == "epoch"]
+    assert all(0 <= event[f"{split}_accuracy"] <= 1 for event in epochs for split in ("validation", "test"))
+    assert "test_accuracy" not in (tmp_path / "plain" / "events.jsonl").read_text()
+
+
 def deterministic_files(directory: Path) -> dict[str, bytes]:
     return {
         path.name: path.read_bytes() for path in sorted(directory.iterdir()) if path.name != "seconds.json"
@@ -136,6 +178,7 @@ from itertools import pairwise
 from pathlib import Path
 from lsg import training
 from lsg.methods import METHODS
+from lsg.methods.fine_tune import FineTuneSettings
 from lsg.networks import NETWORKS
 from lsg.sequence import Job, learn_sequence
 from lsg.training import TrainSettings

@@ -10,7 +10,10 @@ import pytest
 from lsg import sequence
 from pipeline.errors import UserError
 from pipeline.learn import learn
+from pipeline.params import Params
+from pipeline.records import open_unit
 from pipeline.stage import Bench
+from pipeline.status import known_units, state_of
 from pipeline.targets import targets
 from tests.pipeline.tiny_experiment import BENCHMARK, tiny_bench, tiny_params
 
@@ -35,6 +38,29 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     monkeypatch.setattr(sequence, "learn_sequence", learned)
     monkeypatch.setenv("CL_LSG_TRACKING", "off")
     return tiny_bench(tmp_path)
+
+
+def test_a_method_is_learned_within_the_sizes_that_another_one_reached(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CL_LSG_TRACKING", "off")
+    params, bench = tiny_params("methods=[scratch,cl-lsg,grow-matched]"), tiny_bench(tmp_path)
+    targets(params, BENCHMARK, bench, 2)
+    units = json.loads(learn(params, BENCHMARK, bench, 2).read_text())["units"]
+    grown, matched = (
+        open_unit(bench.store.root / units[f"{name} seed1"]) for name in ("cl-lsg", "grow-matched")
+    )
+    sizes = [grown.record(task).size.allocated for task in (1, 2)]
+    assert matched.definition.settings["sizes"] == sizes
+    assert all(matched.record(task).size.allocated <= size for task, size in zip((1, 2), sizes, strict=True))
+    assert "waiting" not in status_of(params, bench)
+
+
+def status_of(params: Params, bench: Bench) -> str:
+    """What `status` says of the first two tasks' units."""
+    plan = bench.plan(params, BENCHMARK, 2)
+    units, waiting = known_units(plan, bench)
+    return "\n".join([waiting, *(state_of(unit, bench.store) for unit in units)])
 
 
 def written(bench: Bench, *overrides: str) -> dict[str, Any]:

@@ -50,6 +50,22 @@ def test_other_methods_are_one_unit_a_seed_with_that_seeds_goals() -> None:
     ]
 
 
+def test_a_method_within_the_sizes_of_another_is_a_unit_once_those_are_known() -> None:
+    plan = tiny_plan("methods=[cl-lsg,grow-matched]")
+    assert [unit.method for unit in plan.units("learn", GOALS)] == ["cl-lsg"]
+    small, large = (plan.units("sized", GOALS, {("cl-lsg", 1): (0.1, size)})[0] for size in (0.2, 0.3))
+    assert small.settings.sizes == (0.1, 0.2)
+    assert small.key != large.key
+    own = tiny_plan("methods=[cl-lsg,grow-matched]", "learn.grow-matched.sizes=[0.5]")
+    assert [unit.method for unit in own.units("learn", GOALS)] == ["cl-lsg", "grow-matched"]
+    assert not own.units("sized", GOALS)
+
+
+def test_a_method_within_the_sizes_of_one_that_is_not_listed_is_refused() -> None:
+    with pytest.raises(UserError, match="grow-matched stays within the sizes of cl-lsg; list cl-lsg too"):
+        tiny_plan("methods=[scratch,grow-matched]")
+
+
 def test_fewer_tasks_keep_the_units_of_single_tasks() -> None:
     few = [unit.key for unit in tiny_plan(tasks=2).units("targets") if unit.method == "scratch"]
     more = [unit.key for unit in tiny_plan(tasks=3).units("targets") if unit.method == "scratch"]

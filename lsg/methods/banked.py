@@ -1,0 +1,46 @@
+"""What methods over a weight bank share: tasks own kernels of one network, and a task is its own record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from lsg.bank import Bank, Solution
+from lsg.data import Task
+from lsg.methods.method import Method, Protocol
+from lsg.networks.architecture import HEAD, Architecture
+from lsg.training import Trainer
+
+
+class Banked(Method):
+    """A method whose tasks' networks are read from one bank."""
+
+    def __init__(self, architecture: Architecture, settings: Any, protocol: Protocol, seed: int) -> None:
+        super().__init__(architecture, settings, protocol, seed)
+        self.bank = Bank(architecture)
+
+    def judged(self, solution: Solution, task: Task, trainer: Trainer) -> float:
+        """The solution's accuracy on the split that decides."""
+        return self.judge(solution.network(self.architecture), task, trainer)
+
+    def previous_private(self) -> dict[str, Tensor]:
+        """Biases and BatchNorm that a task starts from: the previous task's (as CPG); the head is new."""
+        if not self.bank.tasks:
+            return {}
+        previous = self.bank.private(self.bank.tasks[-1])
+        return {name: vector for name, vector in previous.items() if not name.startswith(HEAD)}
+
+    def network(self, task: int) -> nn.Module:
+        return self.bank.network(task)
+
+    def tensors(self, task: int) -> dict[str, Tensor]:
+        return self.bank.tensors(task)
+
+    def restore(self, task: int, tensors: Mapping[str, Tensor]) -> None:
+        self.bank.add_tensors(task, tensors)
+
+    def weights(self) -> tuple[int, int]:
+        allocated = self.architecture.weights(self.bank.widths)
+        return allocated, allocated - round(allocated * self.bank.released_share())
