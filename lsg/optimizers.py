@@ -1,9 +1,12 @@
 """SGD, Adam and AdamW over entries of which some must not move at all.
 
 Zeroing a gradient does not freeze a weight: momentum, Adam's moments and weight decay still move it. An
-optimizer here takes a mask `moving`; where it is false, the value *and* the optimizer's state stay as
+optimizer here takes a mask `moving`; where it is off, the value *and* the optimizer's state stay as
 they are, bit for bit. State tensors have the shape of the values and start at zero, so they grow, shrink
 and go to disk with them. Where everything moves, results equal those of `torch.optim`.
+
+Such a mask is an integer an entry, all bits set where it moves (`lanes`), and what moves is copied by
+exclusive or: `torch.where` takes a branch an entry and is seven times slower on a CPU.
 """
 
 from __future__ import annotations
@@ -14,6 +17,9 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
+
+LANES = {torch.float32: torch.int32, torch.float64: torch.int64}
+"""The integers as wide as a value."""
 
 
 class Optimizer(Protocol):
@@ -33,14 +39,26 @@ class Optimizer(Protocol):
     ) -> None:
         """Change `value` and `state` in place where `moving` (None: everywhere).
 
-        `moving` and `decay` (the weight decay of each entry) broadcast to the shape of `value`;
-        `gradient` may be overwritten.
+        `moving` (see `lanes`) and `decay` (the weight decay of each entry) broadcast to the shape of
+        `value`; `gradient` may be overwritten.
         """
 
 
+def lanes(moving: Tensor, dtype: torch.dtype) -> Tensor | None:
+    """Booleans as `Optimizer.step` takes them for values of this type: integers with all bits or none set.
+
+    None where everything moves, so that a dense network pays nothing for the possibility.
+    """
+    return None if bool(moving.all()) else moving.to(LANES[dtype]).neg_()
+
+
 def assign(target: Tensor, new: Tensor, moving: Tensor | None) -> None:
-    """Copy `new` into `target` where `moving`; elsewhere `target` keeps its bits."""
-    target.copy_(new if moving is None else torch.where(moving, new, target))
+    """Copy `new`, which is overwritten, into `target` where `moving`; elsewhere `target` keeps its bits."""
+    if moving is None:
+        target.copy_(new)
+        return
+    kept, changed = target.view(moving.dtype), new.view(moving.dtype)
+    kept.bitwise_xor_(changed.bitwise_xor_(kept).bitwise_and_(moving))
 
 
 @dataclass(frozen=True)
@@ -66,8 +84,8 @@ class SGD:
             gradient.addcmul_(value, decay)
         if self.momentum:
             velocity = gradient.add(state["velocity"], alpha=self.momentum)
-            assign(state["velocity"], velocity, moving)
             gradient.add_(velocity, alpha=self.momentum)
+            assign(state["velocity"], velocity, moving)
         assign(value, value.add(gradient, alpha=-rate), moving)
 
 

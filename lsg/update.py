@@ -26,6 +26,7 @@ from torch import Tensor
 
 from lsg.masks import GateSchedule, Noise, gate_slope, sample_gates, sample_kernels
 from lsg.networks.architecture import HEAD
+from lsg.optimizers import lanes
 from lsg.workspace import Workspace
 
 Uniform = Callable[[int], Tensor]
@@ -57,6 +58,8 @@ class Update:
         table.kernel_grid(decay, HEAD)[:] = 0.0
         self.decay = table.columns(decay) if weight_decay else [None] * len(table.blocks)
         self.bits = torch.ones(table.count, dtype=workspace.dtype, device=workspace.device)
+        self.unmasked = (~workspace.masked).to(workspace.dtype)
+        """1 for kernels whose bit is always on."""
         self._find_consumers()
 
     def _find_consumers(self) -> None:
@@ -85,9 +88,10 @@ class Update:
         self.gate = gate
         self.input_gate = gate[table.input]
         on = (self.input_gate * gate[table.output]) > 0
-        self.moving = moving_or_none(workspace.trainable & on)
-        self.logit_moving = workspace.masked & on
-        self.private_moving = moving_or_none(gate[workspace.private_channel] > 0)
+        self.moving = lanes(workspace.trainable & on, workspace.dtype)
+        self.logit_moving = lanes(workspace.masked & on, workspace.dtype)
+        self.gate_moving = lanes(workspace.candidate, workspace.dtype)
+        self.private_moving = lanes(gate[workspace.private_channel] > 0, workspace.dtype)
         self.draw(uniform)
 
     def draw(self, uniform: Uniform) -> None:
@@ -97,7 +101,7 @@ class Update:
             noise = self.masking.noise
             draws = None if noise == "none" else uniform(workspace.table.count)
             sample = sample_kernels(workspace.logit.value, draws, noise)
-            self.bits = torch.where(workspace.masked, sample.bits, 1.0)
+            self.bits = torch.maximum(sample.bits, self.unmasked)
             self.slope = sample.slope
             torch.mul(self.bits, self.input_gate, out=workspace.scale)
             self._write()
@@ -142,7 +146,7 @@ class Update:
         trained = workspace.gate_logit
         spread = torch.zeros_like(trained.value)
         spread[self.candidates] = gradient
-        workspace.optimizers[1].step(trained.value, spread, trained.state, workspace.candidate, rate, None)
+        workspace.optimizers[1].step(trained.value, spread, trained.state, self.gate_moving, rate, None)
 
     def _step_weights(self, rate: float) -> None:
         workspace, table, optimizer = self.workspace, self.workspace.table, self.workspace.optimizers[0]
@@ -158,8 +162,3 @@ class Update:
         private = workspace.private
         gradient = workspace.private_gradient
         optimizer.step(private.value, gradient, private.state, self.private_moving, rate, None)
-
-
-def moving_or_none(moving: Tensor) -> Tensor | None:
-    """None where everything moves, so that a dense network pays nothing for the possibility."""
-    return None if bool(moving.all()) else moving

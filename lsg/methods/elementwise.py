@@ -29,9 +29,9 @@ from lsg.masks import INITIAL_LOGIT, GateSchedule, kernel_bits
 from lsg.methods.banked import Banked
 from lsg.methods.method import Protocol
 from lsg.networks.architecture import HEAD, Architecture, Widths
-from lsg.optimizers import Adam
+from lsg.optimizers import Adam, lanes
 from lsg.training import Trainer
-from lsg.update import Masking, Uniform, Update, moving_or_none
+from lsg.update import Masking, Uniform, Update
 from lsg.workspace import Workspace
 
 OFF_LOGIT = 0.0
@@ -47,13 +47,23 @@ def epochs_of(share: float, epochs: int) -> int:
 class PiggyUpdate(Update):
     """The update with Piggyback's masks: bits at the threshold, slope 1. No channel has a gate here."""
 
+    stale = True
+    """Whether logits have moved since the bits were taken from them."""
+
     def draw(self, uniform: Uniform) -> None:
         workspace = self.workspace
-        if self.masking is not None:
-            self.bits = torch.where(workspace.masked, kernel_bits(workspace.logit.value), 1.0)
+        if self.masking is None:
+            return
+        if self.stale:
+            torch.maximum(kernel_bits(workspace.logit.value), self.unmasked, out=self.bits)
             self.slope = torch.ones((), dtype=workspace.dtype, device=workspace.device)
             workspace.scale.copy_(self.bits)
-            self._write()
+            self.stale = False
+        self._write()
+
+    def _step_logits(self, rate: float) -> None:
+        super()._step_logits(rate)
+        self.stale = True
 
 
 class WeightTraining(MaskedTraining):
@@ -91,7 +101,7 @@ class WeightTraining(MaskedTraining):
                 trainable[removed] = False
                 for weights in (workspace.weight.value, workspace.effective):
                     table.grid(weights, name)[removed] = 0.0
-        self.update.moving = moving_or_none(workspace.trainable)
+        self.update.moving = lanes(workspace.trainable, workspace.dtype)
 
 
 def cubic_sparsity(progress: float, first: float, target: float) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lsg.optimizers import SGD, Adam, Optimizer
+from lsg.optimizers import SGD, Adam, Optimizer, assign, lanes
 
 CASES = {
     "sgd": (SGD(0.0), lambda p, wd: torch.optim.SGD([p], 0.1, weight_decay=wd)),
@@ -27,7 +27,12 @@ def run(
     state = {slot: torch.zeros_like(value) for slot in optimizer.slots}
     for gradient in gradients():
         optimizer.step(
-            value, gradient, state, moving, 0.1, torch.tensor(decay, dtype=torch.float64) if decay else None
+            value,
+            gradient,
+            state,
+            None if moving is None else lanes(moving, value.dtype),
+            0.1,
+            torch.tensor(decay, dtype=torch.float64) if decay else None,
         )
     return value, state
 
@@ -54,3 +59,18 @@ def test_what_may_not_move_keeps_value_and_state(name: str) -> None:
     for slot, tensor in state.items():
         assert (tensor[~moving] == 0).all()
         assert torch.equal(tensor[moving], free_state[slot][moving])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_what_stays_keeps_every_bit_whatever_comes(dtype: torch.dtype) -> None:
+    """Signed zeros, denormals, infinities and NaNs on both sides, and a mask that broadcasts over columns."""
+    odd = torch.tensor([0.0, -0.0, 1e-42, float("inf"), float("nan"), -3.5], dtype=dtype)
+    target, new = (grid.clone() for grid in torch.meshgrid(odd, odd, indexing="ij"))
+    moving = torch.tensor([True, False, True, False, True, False]).unsqueeze(1)
+    expected = torch.where(moving, new, target)
+    assign(target, new.clone(), lanes(moving, dtype))
+    assert target.numpy().tobytes() == expected.numpy().tobytes()
+
+
+def test_where_everything_moves_there_is_no_mask() -> None:
+    assert lanes(torch.ones(3, dtype=torch.bool), torch.float32) is None

@@ -11,7 +11,7 @@ import torch
 from lsg import optimizers
 from lsg.growth import Growth, initial_weights
 from lsg.masks import GateSchedule
-from lsg.optimizers import SGD, Adam
+from lsg.optimizers import SGD, Adam, lanes
 from lsg.update import Masking, Uniform, Update
 from lsg.workspace import Workspace
 from tests.lsg.reference import Reference
@@ -135,7 +135,7 @@ class PausedMasksMove(WithoutGateFactor):
 
     def begin_epoch(self, uniform: Uniform) -> None:
         super().begin_epoch(uniform)
-        self.logit_moving = self.workspace.masked
+        self.logit_moving = lanes(self.workspace.masked, self.workspace.dtype)
 
 
 def test_fails_without_the_gates_factor() -> None:
