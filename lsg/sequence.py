@@ -177,6 +177,7 @@ class Sequence:
             "task": task.number,
             "name": task.name,
             "classes": list(task.classes),
+            "pixels": {"mean": list(task.mean), "std": list(task.std)},
             "method": self.job.method,
             "protocol": self.job.protocol,
             "seed": self.job.seed,

@@ -33,6 +33,7 @@ examples
   cl-lsg run --benchmark digits --method scratch cl-lsg --seed 1 2 -S train.epochs=5
   cl-lsg status                                what is finished, running, or out of date
   cl-lsg verify runs/digits                    prove that nothing was forgotten
+  cl-lsg export runs/digits/cl-lsg/seed1-KEY --task 2 --to task2.pt2
 """
 
 MACHINE = """\
@@ -126,6 +127,11 @@ def _add_views(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     record = _command(commands, "record", "keep a benchmark's tables and its units' digests under results/")
     record.add_argument("benchmark", metavar="BENCH", help="a preset of params.yaml")
     record.add_argument("name", metavar="NAME", help="of the folder results/BENCH/NAME")
+
+    export = _command(commands, "export", "write one task's network to a file that any PyTorch loads")
+    export.add_argument("directory", type=Path, metavar="DIR", help="a unit's directory")
+    export.add_argument("--task", type=_positive, required=True, metavar="N", help="which task's network")
+    export.add_argument("--to", type=Path, required=True, metavar="FILE.pt2", help="the file to write")
 
     ui = _command(commands, "ui", "MLflow's pages on this machine, with the link that compares runs")
     ui.add_argument("--port", type=int, default=5000, help="default 5000")

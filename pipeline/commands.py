@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from lsg import certificate
 from lsg.bank import ForgettingError
+from lsg.export import export
 from lsg.files import DamagedFileError
 from pipeline import tracking
 from pipeline.errors import UserError
@@ -106,6 +107,16 @@ def _record(arguments: Arguments) -> None:
     print(record(arguments.benchmark, arguments.name, bench.data, bench.store.root))
 
 
+def _export(arguments: Arguments) -> None:
+    try:
+        export(arguments.directory, arguments.task, arguments.to)
+    except (DamagedFileError, FileNotFoundError, KeyError) as error:
+        raise UserError(str(error.args[0] if isinstance(error, KeyError) else error)) from error
+    print(
+        f"{arguments.to}: task {arguments.task}, images 0 to 255 to logits; torch.export.load(...).module()"
+    )
+
+
 def _ui(arguments: Arguments) -> None:
     uri = tracking.default_uri()
     server = uri if uri.startswith("http") else f"http://127.0.0.1:{arguments.port}"
@@ -137,6 +148,7 @@ COMMANDS: dict[str, Callable[[Arguments], None]] = {
     "status": _status,
     "verify": _verify,
     "record": _record,
+    "export": _export,
     "ui": _ui,
     "track": _track,
 }
