@@ -1,0 +1,108 @@
+"""A training step with all masks against the same dense network under torch's SGD.
+
+Same widths, same batch, same forward and backward pass; 70 % of the kernels are preserved and frozen with a
+mask m^s, the others train with a mask m^a, and a quarter of each stream are candidates with gates m^g.
+
+    python -m benchmarks.step --network lenet vgg16-bn resnet18 --share 0.125 0.55 1.0
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from benchmarks.timing import interleaved, machine, ratios, spread
+from lsg.growth import initial_weights, seed_widths
+from lsg.masks import GateSchedule
+from lsg.networks import NETWORKS
+from lsg.networks.architecture import HEAD, Architecture
+from lsg.optimizers import SGD, Adam
+from lsg.update import Masking, Update
+from lsg.workspace import Workspace
+
+CLASSES, BATCH, RATE, MASK_RATE = 10, 32, 0.01, 5e-4
+SHAPES = {"lenet": (3, 32, 32), "vgg16-bn": (3, 32, 32), "resnet18": (3, 84, 84)}
+PRESERVED, CANDIDATES = 0.7, 0.25
+
+
+class MaskedStep:
+    """A workspace with every kind of mask, and one step of it."""
+
+    def __init__(self, architecture: Architecture, widths: dict[str, int], seed: int = 1) -> None:
+        draws = torch.Generator().manual_seed(seed)
+        weights = initial_weights(architecture, widths, CLASSES, seed, 1)
+        optimizers = (SGD(0.9), Adam())
+        self.workspace = Workspace(architecture, widths, CLASSES, optimizers, weights, {})
+        preserved = torch.rand(self.workspace.table.count, generator=draws) < PRESERVED
+        self.workspace.trainable[preserved] = False
+        self.workspace.masked[:] = True
+        for each in (self.workspace.trainable, self.workspace.masked):
+            self.workspace.table.kernel_grid(each, HEAD)[:] = each is self.workspace.trainable
+        for span in self.workspace.table.channels_of.values():
+            first = span.stop - round((span.stop - span.start) * CANDIDATES)
+            self.workspace.candidate[first : span.stop] = True
+            self.workspace.gate_logit.value[first : span.stop] = 0.02
+        masking = Masking("logit", GateSchedule(100.0, 20.0, 20), 1e-4)
+        self.update, self.draws = Update(self.workspace, masking, 4e-5), draws
+        self.update.begin_epoch(self.uniform)
+
+    def uniform(self, count: int) -> Tensor:
+        return torch.rand(count, generator=self.draws)
+
+    def __call__(self, images: Tensor, labels: Tensor) -> None:
+        cross_entropy(self.workspace.network(images), labels).backward()
+        self.update.step(RATE, MASK_RATE, self.uniform)
+
+
+class DenseStep:
+    """The same network without masks, under torch's own SGD."""
+
+    def __init__(self, architecture: Architecture, widths: dict[str, int]) -> None:
+        self.network = architecture.make(widths, CLASSES)
+        self.optimizer = torch.optim.SGD(
+            self.network.parameters(), RATE, 0.9, weight_decay=4e-5, nesterov=True
+        )
+
+    def __call__(self, images: Tensor, labels: Tensor) -> None:
+        self.optimizer.zero_grad()
+        cross_entropy(self.network(images), labels).backward()
+        self.optimizer.step()
+
+
+def measure(network: str, share: float, rounds: int) -> str:
+    """One line: size, milliseconds, ratio."""
+    architecture = NETWORKS[network](SHAPES[network])
+    widths = seed_widths(architecture, share)
+    size = architecture.weights(widths) / architecture.weights(architecture.streams)
+    images, labels = torch.randn(BATCH, *SHAPES[network]), torch.arange(BATCH) % CLASSES
+    masked, dense = MaskedStep(architecture, widths), DenseStep(architecture, widths)
+    actions = {"masked": lambda: masked(images, labels), "dense": lambda: dense(images, labels)}
+    seconds = interleaved(actions, rounds)
+    milliseconds = {name: 1000 * spread(values).median for name, values in seconds.items()}
+    return (
+        f"{network:9} {size:6.3f}x  dense {milliseconds['dense']:7.2f} ms  masked "
+        f"{milliseconds['masked']:7.2f} ms  masked / dense {ratios(seconds, 'masked', 'dense')}"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--network", nargs="+", choices=SHAPES, default=list(SHAPES))
+    parser.add_argument(
+        "--share", nargs="+", type=float, default=[0.125, 0.55, 1.0], help="of the 1x channels"
+    )
+    parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--threads", type=int, default=1)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    print(machine())
+    for network in arguments.network:
+        for share in arguments.share:
+            print(measure(network, share, arguments.rounds), flush=True)
+
+
+if __name__ == "__main__":
+    main()
