@@ -18,7 +18,16 @@ from pipeline.records import UnitDirectory, open_unit, read_json
 from pipeline.report import REPORTS, SUMMARY
 
 RESULTS = Path("results")
-COPIED = ("accuracy.csv", "size.csv", "cost.csv", "decisions.csv", "growth.csv", "summary.json", "tables.md")
+COPIED = (
+    "accuracy.csv",
+    "size.csv",
+    "cost.csv",
+    "decisions.csv",
+    "growth.csv",
+    "summary.json",
+    "tables.md",
+    "claims.md",
+)
 DIGESTS = ("digest", "network", "probe", "previous")
 
 

@@ -9,6 +9,7 @@ from pipeline.report.frames import Frames, read_frames
 from pipeline.report.layout import all_tables
 from pipeline.report.markdown import markdown
 from pipeline.report.page import page
+from pipeline.report.paper.writing import CLAIMS, write_paper
 from pipeline.report.statistics import metrics
 from pipeline.report.text import summary_text
 from pipeline.runs import RunStore
@@ -44,7 +45,7 @@ def write_all(frames: Frames, folder: Path) -> None:
         write_bytes(folder / name, frame.to_csv(index=False, lineterminator="\n").encode())
     write_json(folder / "summary.json", metrics(frames))
     write_bytes(folder / SUMMARY, f"{summary_text(frames)}\n\n{folder / 'index.html'}\n".encode())
-    laid = all_tables(frames)
+    laid = [*all_tables(frames), *write_paper(frames, folder)]
     write_bytes(folder / "tables.md", markdown(frames.benchmark, laid).encode())
     figures = draw(frames, folder)
-    write_bytes(folder / "index.html", page(frames, laid, figures, [*files, "summary.json"]).encode())
+    write_bytes(folder / "index.html", page(frames, laid, figures, [*files, "summary.json", CLAIMS]).encode())

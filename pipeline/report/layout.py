@@ -177,19 +177,19 @@ def conditions(frames: Frames) -> str:
 
 def percent(value: Estimate) -> Cell:
     """A fraction as a percentage."""
-    return Cell(_with_half(value, lambda number: f"{100 * number:.1f}"), value.mean)
+    return Cell(with_half(value, lambda number: f"{100 * number:.1f}"), value.mean)
 
 
 def times(value: Estimate) -> Cell:
     """A size as a multiple."""
-    return Cell(_with_half(value, lambda number: f"{number:.2f}", "x"), value.mean)
+    return Cell(with_half(value, lambda number: f"{number:.2f}", "x"), value.mean)
 
 
 def count(value: Estimate) -> Cell:
     """A number of things, with thousands apart; a dash where it is not known."""
     if pd.isna(value.mean):
         return Cell(NOTHING, -1.0)
-    return Cell(_with_half(value, lambda number: f"{number:,.0f}"), value.mean)
+    return Cell(with_half(value, lambda number: f"{number:,.0f}"), value.mean)
 
 
 def big(value: Estimate) -> Cell:
@@ -220,7 +220,7 @@ def _answer(answer: Any) -> str:
     return {"True": "yes", "False": "no"}.get(str(answer), str(answer))
 
 
-def _with_half(value: Estimate, show: Callable[[float], str], unit: str = "") -> str:
+def with_half(value: Estimate, show: Callable[[float], str], unit: str = "") -> str:
     """The mean and half its interval, which is left out where all seeds agree."""
     agree = value.half is None or value.half <= 1e-9 * abs(value.mean)
     return f"{show(value.mean)}{unit}" if agree else f"{show(value.mean)}{unit} ± {show(value.half or 0.0)}"

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from math import sqrt
-from statistics import fmean, stdev
+from math import isnan
+from statistics import fmean
 
 import pandas as pd
+from scipy.stats import sem
 from scipy.stats import t as student
 
 from lsg.evaluation import forward_transfer
@@ -24,13 +25,13 @@ class Estimate:
 
 
 def estimate(values: Iterable[float]) -> Estimate:
-    """Mean and half its confidence interval (Student's t, n - 1 degrees of freedom)."""
+    """Mean and half its confidence interval (Student's t, n - 1 degrees of freedom); NaN where a value is."""
     values = list(values)
-    count = len(values)
-    if count < 2:
-        return Estimate(fmean(values))
-    quantile = float(student.ppf((1 + CONFIDENCE) / 2, count - 1))
-    return Estimate(fmean(values), quantile * stdev(values) / sqrt(count))
+    mean = fmean(values)
+    if len(values) < 2 or isnan(mean):
+        return Estimate(mean)
+    quantile = float(student.ppf((1 + CONFIDENCE) / 2, len(values) - 1))
+    return Estimate(mean, quantile * float(sem(values)))
 
 
 def totals(frames: Frames) -> pd.DataFrame:

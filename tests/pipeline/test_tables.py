@@ -133,6 +133,12 @@ def test_seconds_that_were_not_taken_are_not_zero(bench: Bench) -> None:
     assert "\N{EN DASH}" in summary_text(frames)
 
 
+def test_seconds_that_one_of_two_seeds_has_not_are_not_averaged(bench: Bench) -> None:
+    bench.seed(2)
+    (bench.place("cl-lsg seed2") / "seconds.json").unlink()
+    assert "\N{EN DASH}" in summary_text(bench.frames()).splitlines()[-1]
+
+
 def test_mean_and_interval_over_seeds_by_hand() -> None:
     found = estimate([0.7, 0.8, 0.9])
     assert found.mean == pytest.approx(0.8)
@@ -203,6 +209,8 @@ def test_every_file_of_a_report(bench: Bench, capsys: pytest.CaptureFixture[str]
         "summary.json",
         "summary.txt",
         "tables.md",
+        "claims.md",
+        "paper",
     }
     figures = {f"{name}.{kind}" for name in ("accuracy", "size", "matrix") for kind in ("svg", "png")}
     assert {path.name for path in folder.iterdir()} == names | figures | {"index.html"}
@@ -221,10 +229,10 @@ def test_every_file_of_a_report(bench: Bench, capsys: pytest.CaptureFixture[str]
 
 def test_equal_units_give_equal_bytes(bench: Bench) -> None:
     folder = bench.tables()
-    first = {path.name: path.read_bytes() for path in folder.iterdir()}
+    first = {path: path.read_bytes() for path in folder.rglob("*.*")}
     shutil.rmtree(folder)
     bench.tables()
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == first
+    assert {path: path.read_bytes() for path in folder.rglob("*.*")} == first
 
 
 def test_metrics_are_flat_numbers(bench: Bench) -> None:
