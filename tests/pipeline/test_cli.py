@@ -184,7 +184,7 @@ def test_the_papers_plan_leaves_out_what_has_no_images_and_says_so(
         "miniimagenet: left out, because its images are not at data/miniimagenet; put the images there"
         in text
     )
-    assert "cifar100-split: 84 units (10 tasks, seeds 1, 2, 3, scratch, fine-tune, pnn, " in text
+    assert "cifar100-split: 87 units (10 tasks, seeds 1, 2, 3, scratch, fine-tune, pnn, " in text
     assert "cifar100-superclass: 144 units (20 tasks" in text
     assert main(["plan", "--paper", "--overrides"]) == 0
     overrides = capsys.readouterr().out.split()
