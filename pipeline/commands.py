@@ -121,8 +121,8 @@ def _ui(arguments: Arguments) -> None:
     uri = tracking.default_uri()
     server = uri if uri.startswith("http") else f"http://127.0.0.1:{arguments.port}"
     for benchmark in load_params().benchmarks:
-        link = tracking.compare_url(uri, benchmark)
-        print(f"{benchmark}: {link if link.startswith('http') else server + link}", flush=True)
+        for shown, link in tracking.links(uri, benchmark).items():
+            print(f"{benchmark}, {shown}: {link if link.startswith('http') else server + link}", flush=True)
     if not uri.startswith("http"):
         command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, "--workers", "1"]
         place = ["--host", "127.0.0.1", "--port", str(arguments.port)]
@@ -135,6 +135,8 @@ def _track(arguments: Arguments) -> None:
     bench = _bench(arguments)
     for benchmark in arguments.benchmark or _params(arguments).benchmarks:
         done = tracking.rebuild(bench.store.root, benchmark)
+        if (REPORTS / benchmark / SUMMARY).is_file():
+            tracking.attach_report(None, benchmark, REPORTS / benchmark)
         print(f"{benchmark}: {done.written} runs written, {done.complete} were complete")
 
 
@@ -182,7 +184,8 @@ def _prepare_benchmark(params: Params, benchmark: str, bench: Bench) -> None:
 def _write_tables(benchmark: str, bench: Bench) -> None:
     from pipeline.tables import tables as tables_stage
 
-    tables_stage(benchmark, bench.data, bench.store.root)
+    folder = tables_stage(benchmark, bench.data, bench.store.root)
+    tracking.attach_report(bench.tracking, benchmark, folder)
 
 
 def _show_tables(benchmarks: list[str]) -> None:

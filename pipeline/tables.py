@@ -8,6 +8,7 @@ from pipeline.report.figures import draw
 from pipeline.report.frames import Frames, read_frames
 from pipeline.report.layout import all_tables
 from pipeline.report.markdown import markdown
+from pipeline.report.material import read_material
 from pipeline.report.page import page
 from pipeline.report.paper.writing import CLAIMS, write_paper
 from pipeline.report.statistics import metrics
@@ -34,12 +35,15 @@ def tables(benchmark: str, data: Path = DATA, runs: Path | None = None, reports:
 
 def write_all(frames: Frames, folder: Path) -> None:
     """Writes every file of a report into `folder`."""
+    material = read_material(frames)
     files = {
         "accuracy.csv": frames.accuracy,
         "size.csv": frames.size,
         "cost.csv": frames.cost,
         "decisions.csv": frames.decisions,
         "growth.csv": frames.growth,
+        "epochs.csv": material.epochs,
+        "kernels.csv": material.kernels,
     }
     for name, frame in files.items():
         write_bytes(folder / name, frame.to_csv(index=False, lineterminator="\n").encode())
@@ -47,5 +51,5 @@ def write_all(frames: Frames, folder: Path) -> None:
     write_bytes(folder / SUMMARY, f"{summary_text(frames)}\n\n{folder / 'index.html'}\n".encode())
     laid = [*all_tables(frames), *write_paper(frames, folder)]
     write_bytes(folder / "tables.md", markdown(frames.benchmark, laid).encode())
-    figures = draw(frames, folder)
+    figures = draw(material, folder / "figures")
     write_bytes(folder / "index.html", page(frames, laid, figures, [*files, "summary.json", CLAIMS]).encode())

@@ -69,10 +69,7 @@ def open_tracker(uri: str | None, benchmark: str, interval: float = 1.0) -> Trac
     file mlflow.db of the checkout. Polls closer together than `interval` seconds do nothing.
     Raises UserError when the setting is unknown or MLflow is not installed.
     """
-    choice = os.environ.get("CL_LSG_TRACKING", "mlflow")
-    if choice not in ("mlflow", "off"):
-        raise UserError(f"CL_LSG_TRACKING={choice} is unknown; set it to mlflow or off")
-    if choice == "off":
+    if not _is_on():
         return Off()
     _load_mlflow()
     return MlflowTracker(uri or default_uri(), benchmark, interval)
@@ -93,23 +90,41 @@ def rebuild(store_root: Path, benchmark: str, uri: str | None = None) -> Rebuilt
     return tracker.complete()
 
 
-def compare_url(uri: str | None, benchmark: str) -> str:
-    """Where MLflow's pages compare a benchmark's runs: a full address for a server, else the path on it.
+def attach_report(uri: str | None, benchmark: str, folder: Path) -> None:
+    """Attaches a benchmark's report to its summary run; a store that cannot be written is a warning.
+
+    Raises UserError when tracking is on and MLflow is not installed.
+    """
+    if not _is_on():
+        return
+    _load_mlflow()
+    from pipeline.mlflow_store import Experiment
+    from pipeline.mlflow_summary import write_report
+
+    store = uri or default_uri()
+    try:
+        write_report(Experiment(store, benchmark), folder)
+    except _store_faults() as error:
+        _LOG.warning("MLflow's store %s has no report of %s (%s)", store, benchmark, _first_line(error))
+
+
+def links(uri: str | None, benchmark: str) -> dict[str, str]:
+    """MLflow's pages of a benchmark by what they show: full addresses on a server, else paths on it.
 
     Raises UserError when the store cannot be read or has no such experiment.
     """
     _load_mlflow()
-    from pipeline.mlflow_store import experiment_id
+    from pipeline.mlflow_links import paths
 
     store = uri or default_uri()
     try:
-        number = experiment_id(store, benchmark)
+        found = paths(store, benchmark)
     except _store_faults() as error:
         raise UserError(f"MLflow's store {store} cannot be read: {_first_line(error)}; start it") from error
-    if number is None:
+    if found is None:
         raise UserError(f"MLflow's store {store} has no experiment {benchmark}; run it, or rebuild the view")
     server = store.rstrip("/") if store.startswith("http") else ""
-    return f"{server}/#/experiments/{number}/runs?compareRunsMode=CHART"
+    return {name: f"{server}{path}" for name, path in found.items()}
 
 
 def default_uri() -> str:
@@ -214,6 +229,14 @@ class MlflowTracker:
         self._members = Members()
         self._views = {}
         self._waiting = list(self._directories)
+
+
+def _is_on() -> bool:
+    """What CL_LSG_TRACKING says."""
+    choice = os.environ.get("CL_LSG_TRACKING", "mlflow")
+    if choice not in ("mlflow", "off"):
+        raise UserError(f"CL_LSG_TRACKING={choice} is unknown; set it to mlflow or off")
+    return choice == "mlflow"
 
 
 def _load_mlflow() -> None:

@@ -49,10 +49,8 @@ class Frames:
 
     @property
     def methods(self) -> list[str]:
-        """Baselines first, then the others as they were listed."""
-        named = dict.fromkeys(method for method, _ in self.runs)
-        baselines = [name for name in BASELINES if name in named]
-        return baselines + [name for name in named if name not in BASELINES]
+        """In the order of the library's list: baselines first."""
+        return sorted({method for method, _ in self.runs}, key=list(METHODS).index)
 
     @property
     def seeds(self) -> list[int]:

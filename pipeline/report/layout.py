@@ -1,7 +1,7 @@
 """The tables, laid out once for Markdown, page and terminal: cells with a text and a value to sort by."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import log10
 from typing import Any
 
@@ -16,10 +16,11 @@ _LARGE = ("", " k", " M", " G", " T", " P")
 
 @dataclass(frozen=True)
 class Cell:
-    """What a table shows, and the number or word that its column is sorted by."""
+    """What a table shows, the number or word that its column is sorted by, and the task that it is of."""
 
     text: str
     value: float | str
+    task: int | None = None
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,7 @@ def growth_table(frames: Frames) -> Table:
         Row(
             (
                 word(str(row.method)),
-                *(number(row.seed), number(row.task)),
+                *(number(row.seed), task_number(row.task)),
                 *(share(row.goal), share(row.stage_1), share(row.stage_2)),
                 *(number(row.gates_opened), number(row.gates_closed)),
                 share(row.released_share),
@@ -147,7 +148,7 @@ def decisions_table(frames: Frames) -> Table:
         Row(
             (
                 word(str(row.method)),
-                *(number(row.seed), number(row.task)),
+                *(number(row.seed), task_number(row.task)),
                 *(word(words(row.question)), word(_answer(row.answer))),
                 *(share(row.value), share(row.goal)),
                 *(word(str(row.split)), word(words(row.reason))),
@@ -207,6 +208,11 @@ def number(value: Any) -> Cell:
     return Cell(str(int(value)), float(value))
 
 
+def task_number(value: Any) -> Cell:
+    """A task's number, which leads to what was decided there."""
+    return replace(number(value), task=int(value))
+
+
 def word(text: str) -> Cell:
     return Cell(text, text)
 
@@ -231,7 +237,8 @@ def _of(table: pd.DataFrame, method: str) -> pd.DataFrame:
 
 
 def _over_tasks(table: pd.DataFrame, column: str, show: Callable[[Estimate], Cell]) -> list[Cell]:
-    return [show(estimate(rows[column])) for _, rows in table.groupby("task", sort=True)]
+    groups = table.groupby("task", sort=True)
+    return [replace(show(estimate(rows[column])), task=int(str(task))) for task, rows in groups]
 
 
 def _units(table: pd.DataFrame) -> tuple[str, ...]:

@@ -33,11 +33,15 @@ for (const table of document.querySelectorAll("table.sortable")) {
   }
 }
 
-// A link to a unit opens its parameters.
+// A link to a unit opens its parameters, a link to a task the list that it stands in.
 function openTarget() {
-  const target = location.hash && document.getElementById(location.hash.slice(1));
-  const details = target && target.querySelector("details");
+  const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  if (!target) return;
+  const details = target.querySelector("details");
   if (details) details.open = true;
+  const list = target.closest("details");
+  if (list) list.open = true;
+  target.scrollIntoView({ block: "center" });
 }
 addEventListener("hashchange", openTarget);
 openTarget();

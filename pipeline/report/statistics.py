@@ -61,5 +61,5 @@ def metrics(frames: Frames) -> dict[str, float]:
     return {
         f"{method}.{name}": estimate(table[table["method"] == method][name]).mean
         for method in frames.methods
-        for name in ("average", "forgetting", "forward_transfer", "size", "steps")
+        for name in ("average", "size")
     }

@@ -1,5 +1,6 @@
 """dvc.yaml, as DVC runs it: every dependency exists, a new seed costs only itself, kill -9 loses nothing."""
 
+import json
 import os
 import shutil
 import signal
@@ -64,6 +65,7 @@ def clone(tmp_path: Path) -> Path:
         )
     (folder / ".dvc").mkdir()
     shutil.copy(ROOT / ".dvc/config", folder / ".dvc")
+    shutil.copytree(ROOT / ".dvc/plots", folder / ".dvc/plots")
     yaml = YAML()
     params = yaml.load(folder / "params.yaml")
     params["methods"] = ["scratch", "fine-tune", "cl-lsg"]
@@ -114,11 +116,34 @@ def test_repro_reuses_units_and_resumes_after_kill_9(
     assert units(clone / "runs") == units(tmp_path / "unbroken")
     assert (clone / "reports/digits/tables.md").is_file()
 
+    check_views(clone)
     assert "Data and pipelines are up to date" in call(clone, *DVC, "repro")
     ours = ["-S", "learn.cl-lsg.penalty=0.001", "-S", "+presets.digits.learn.cl-lsg.cap=1.2"]
     text = call(clone, *DVC, "exp", "run", "-S", "seeds=[1,2]", "-S", "methods=[scratch]", *ours)
     assert "targets digits: 4 units, 2 reused, 2 to run" in text
     assert load_params(clone / "params.yaml").learn["cl-lsg"]["penalty"] == 0.001
+
+
+def check_views(folder: Path) -> None:
+    """What DVC shows of a finished experiment: two numbers a method, and two plots with a line a method."""
+    shown = json.loads(call(folder, *DVC, "metrics", "show", "--json"))
+    ((name, metrics),) = shown[""]["data"].items()
+    assert name == "reports/digits/summary.json"
+    methods = ("scratch", "fine-tune", "cl-lsg")
+    assert set(metrics["data"]) == {
+        f"{method}.{measure}" for method in methods for measure in ("average", "size")
+    }
+    plots = json.loads(call(folder, *DVC, "plots", "show", "--json"))["data"]
+    assert set(plots) == {"reports/digits/accuracy.csv", "reports/digits/size.csv"}
+    for name, column in (("accuracy", "accuracy"), ("size", "allocated")):
+        (plot,) = plots[f"reports/digits/{name}.csv"]
+        content = plot["content"]
+        assert {row["method"] for row in content["data"]["values"]} == set(methods)
+        assert content["encoding"]["color"]["field"] == "method"
+        assert f"toNumber(datum['{column}'])" in json.dumps(content)
+        assert "<DVC_METRIC" not in json.dumps(content)
+    table = call(folder, *DVC, "exp", "show", "--only-changed", "--csv")
+    assert table.splitlines()[0].startswith("Experiment,")
 
 
 def stage_file(stage: Callable[..., Path]) -> str:

@@ -17,7 +17,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from pipeline.errors import UserError
-from pipeline.tracking import MlflowTracker, Off, compare_url, default_uri, open_tracker, rebuild
+from pipeline.tracking import MlflowTracker, Off, attach_report, default_uri, links, open_tracker, rebuild
 from tests.pipeline import made_units as made
 
 HISTORY = [[0.9], [0.9, 0.8], [0.9, 0.7, 0.85]]
@@ -394,12 +394,78 @@ def test_the_default_store_is_the_checkout_s_even_in_a_copy_that_dvc_made(
     assert default_uri() == "http://127.0.0.1:5000"
 
 
-def test_the_link_opens_the_comparison_of_the_benchmark_s_runs(uri: str, runs: Path) -> None:
+def test_links_open_the_runs_side_by_side_and_as_charts(uri: str, runs: Path) -> None:
     with pytest.raises(UserError, match="no experiment digits"):
-        compare_url(uri, made.BENCHMARK)
+        links(uri, made.BENCHMARK)
     show(uri, made.sequence(runs, 1, HISTORY))
     number = only_run(uri).info.experiment_id
-    assert compare_url(uri, made.BENCHMARK) == f"/#/experiments/{number}/runs?compareRunsMode=CHART"
+    assert links(uri, made.BENCHMARK) == {
+        "runs": f"/#/experiments/{number}/runs?viewStateShareKey=side-by-side",
+        "charts": f"/#/experiments/{number}/runs?compareRunsMode=CHART",
+    }
+    tags = MlflowClient(uri).get_experiment(number).tags
+    view = json.loads(tags["mlflow.sharedViewState.side-by-side"])
+    shown = {kind: set(getattr(only_run(uri).data, kind)) for kind in ("params", "metrics")}
+    for column in view["selectedColumns"]:
+        kind, _, name = column.partition(".")
+        assert name.strip("`") in shown[kind], column
+
+
+def written_report(folder: Path, text: str) -> Path:
+    """A report of a page, a summary and a figure."""
+    (folder / "figures").mkdir(parents=True, exist_ok=True)
+    for name in ("index.html", "summary.txt", "figures/size.svg"):
+        (folder / name).write_text(text)
+    return folder
+
+
+def reports(uri: str) -> list[Run]:
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name(made.BENCHMARK)
+    return list(client.search_runs([experiment.experiment_id], "tags.identity = 'report'"))
+
+
+def test_the_report_is_attached_once_and_replaced_when_it_changes(uri: str, tmp_path: Path) -> None:
+    folder = written_report(tmp_path / "report", "first")
+    attach_report(uri, made.BENCHMARK, folder)
+    (run,) = reports(uri)
+    assert run.info.status == "FINISHED"
+    assert "first" in run.data.tags["mlflow.note.content"]
+    client = MlflowClient(uri)
+    assert {file.path for file in client.list_artifacts(run.info.run_id)} == {
+        "index.html",
+        "summary.txt",
+        "figures",
+    }
+    assert [file.path for file in client.list_artifacts(run.info.run_id, "figures")] == ["figures/size.svg"]
+
+    attach_report(uri, made.BENCHMARK, folder)
+    assert [found.info.run_id for found in reports(uri)] == [run.info.run_id]
+    attach_report(uri, made.BENCHMARK, written_report(folder, "second"))
+    (replaced,) = reports(uri)
+    assert replaced.info.run_id != run.info.run_id
+    assert links(uri, made.BENCHMARK)["report"].endswith(f"/runs/{replaced.info.run_id}/artifacts/index.html")
+
+
+def test_a_rebuild_leaves_the_report_and_counts_runs_only(uri: str, runs: Path, tmp_path: Path) -> None:
+    attach_report(uri, made.BENCHMARK, written_report(tmp_path / "report", "text"))
+    made.sequence(runs, 1, HISTORY)
+    assert rebuild(runs, made.BENCHMARK, uri) == (1, 0)
+    assert len(reports(uri)) == 1
+
+
+def test_a_report_without_a_store_is_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = written_report(tmp_path / "report", "text")
+    (tmp_path / "file").write_text("")
+    broken = f"sqlite:///{tmp_path}/file/mlflow.db"
+    monkeypatch.setenv("CL_LSG_TRACKING", "off")
+    attach_report(broken, made.BENCHMARK, folder)
+    assert not caplog.records
+    monkeypatch.setenv("CL_LSG_TRACKING", "mlflow")
+    attach_report(broken, made.BENCHMARK, folder)
+    assert "has no report of digits" in caplog.text
 
 
 def test_an_experiment_that_was_deleted_comes_back(uri: str, runs: Path) -> None:

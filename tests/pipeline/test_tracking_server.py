@@ -3,6 +3,8 @@
 import json
 import logging
 import os
+import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,11 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import sync_playwright
 
-from pipeline.tracking import MlflowTracker, compare_url, open_tracker, rebuild
+from pipeline.tracking import MlflowTracker, attach_report, links, open_tracker, rebuild
 from tests.pipeline import made_units as made
 
 START_SECONDS = 120
+PAGE_MILLISECONDS = 90_000
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
@@ -135,9 +140,45 @@ def test_a_server_that_dies_disturbs_nothing_and_is_completed_when_it_is_back(
     _is_complete(server, run["info"]["run_id"])
     assert rebuild(runs, made.BENCHMARK, server.uri) == (0, 1)
     number = run["info"]["experiment_id"]
-    assert compare_url(server.uri, made.BENCHMARK) == (
+    assert links(server.uri, made.BENCHMARK)["charts"] == (
         f"{server.uri}/#/experiments/{number}/runs?compareRunsMode=CHART"
     )
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+def test_runs_stand_side_by_side_and_the_report_opens_in_a_browser(server: Server, tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    made.sequence(runs, 1, [[0.5], [0.5, 0.75]])
+    made.sequence(runs, 2, [[0.25], [0.25, 0.5]])
+    rebuild(runs, made.BENCHMARK, server.uri)
+    report = tmp_path / "report"
+    report.mkdir()
+    (report / "summary.txt").write_text("a summary")
+    (report / "index.html").write_text("<h1>a page</h1>")
+    attach_report(server.uri, made.BENCHMARK, report)
+    found = links(server.uri, made.BENCHMARK)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1920, "height": 1000})
+        page.goto(found["runs"])
+        for column in ("final/average", "final/size", "method", "seed"):
+            page.get_by_role("columnheader", name=column, exact=True).first.wait_for(
+                timeout=PAGE_MILLISECONDS
+            )
+        rows = page.get_by_role("row").filter(has_text="cl-lsg").all_inner_texts()
+        shown = [set(row.split()) for row in rows]
+        for accuracy, seed in (("0.625", "1"), ("0.375", "2")):
+            assert any({"cl-lsg", seed, accuracy, "0.2"} <= row for row in shown), shown
+        page = browser.new_page(viewport={"width": 1920, "height": 1000})
+        page.goto(found["charts"])
+        for section in ("final", "task", "train"):
+            heading = page.get_by_text(re.compile(rf"^{section}\s*\(\d+\)$")).first
+            heading.wait_for(timeout=PAGE_MILLISECONDS, state="attached")
+        page = browser.new_page()
+        page.goto(found["report"])
+        frame = page.frame_locator("iframe").get_by_role("heading", name="a page")
+        frame.wait_for(timeout=PAGE_MILLISECONDS)
+        browser.close()
 
 
 def _is_complete(server: Server, run_id: str) -> None:

@@ -1,0 +1,75 @@
+"""What every figure is made of: its place, its words, and the few marks that several figures share."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colorbar import Colorbar
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter
+
+from pipeline.report.material import Material
+from pipeline.report.style import lines
+
+PERCENT = FuncFormatter(lambda value, _: f"{100 * value:g} %")
+TIMES = FuncFormatter(lambda value, _: f"{value:g}x")
+WIDTH = 7.6  # inches of a figure that fills the page
+FEW_TASKS = 10  # so many fit with a number in each cell of a grid
+_LEGEND_COLUMNS = 5
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A figure, its title, which tells those who do not see it what it shows, and how to read it."""
+
+    title: str
+    note: str
+    figure: Figure
+
+
+Draw = Callable[[Material], Plot | None]
+"""Draws one figure; None where the experiment lacks what it shows."""
+
+
+def ticks(tasks: int, most: int = 20) -> list[int]:
+    """Tasks to name on an axis, from 1 on, `most` of them at most."""
+    return list(range(1, tasks + 1, -(-tasks // most)))
+
+
+def legend(figure: Figure, methods: Iterable[str]) -> None:
+    """Names the methods above the figure, with the line and the marker of each."""
+    handles = [Line2D([], [], label=method, **line.options()) for method, line in lines(methods).items()]
+    figure.legend(handles=handles, loc="outside upper left", ncols=min(_LEGEND_COLUMNS, len(handles)))
+
+
+def panels(count: int, across: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
+    """`count` panels of so many inches, in rows of at most `across`."""
+    across = min(across, count)
+    down = -(-count // across)
+    figure = Figure(figsize=(width * across, height * down), layout="constrained")
+    axes = list(figure.subplots(down, across, squeeze=False).flatten())
+    for unused in axes[count:]:
+        unused.remove()
+    return figure, axes[:count]
+
+
+def colour_bar(figure: Figure, axes_of: Sequence[Axes], shown: ScalarMappable, **options: Any) -> Colorbar:
+    """A slim bar beside the panels that says what their colours stand for."""
+    bar = figure.colorbar(
+        shown, ax=list(axes_of), fraction=0.04, pad=0.02, aspect=18 * _rows(axes_of), **options
+    )
+    bar.outline.set_visible(False)
+    return bar
+
+
+def _rows(axes_of: Sequence[Axes]) -> int:
+    place = axes_of[0].get_subplotspec()
+    return place.get_gridspec().nrows if place else 1
+
+
+def first_seed(seeds: Sequence[int]) -> str:
+    """Says which seed a figure of one seed shows."""
+    return f"Seed {seeds[0]}." if len(seeds) == 1 else f"Seed {seeds[0]} of {len(seeds)}."

@@ -1,0 +1,51 @@
+"""What each method came to, as a point: accuracy against what it took."""
+
+from collections.abc import Mapping
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from pipeline.report.frames import Frames
+from pipeline.report.statistics import estimate, totals
+from pipeline.report.style import lines
+
+
+def means(frames: Frames) -> pd.DataFrame:
+    """Means over seeds of every total, a row a method of which all seconds are known."""
+    table = totals(frames).drop(columns="seed").groupby("method", sort=False).mean()
+    return table.loc[frames.methods].dropna(subset="seconds")
+
+
+def halves(frames: Frames, column: str) -> dict[str, float]:
+    """Half the interval of each method's mean; 0 for one seed."""
+    groups = totals(frames).groupby("method")[column]
+    return {str(method): estimate(values).half or 0.0 for method, values in groups}
+
+
+def scatter(
+    axes: Axes, table: pd.DataFrame, x: str, y: str, errors: Mapping[str, float] | None = None
+) -> None:
+    """A marker a method, in its look; `errors`: half the interval upwards and downwards."""
+    looks = lines(map(str, table.index))
+    for (method, style), left, up in zip(looks.items(), table[x], table[y], strict=True):
+        look = style.options() | {"linestyle": "none", "markersize": 8.5}
+        half = errors[method] if errors else None
+        axes.errorbar(left, up, yerr=half, capsize=2.5, elinewidth=1, **look)
+    axes.grid(True, axis="both")
+
+
+def log_axis(axis: Axis) -> None:
+    """A logarithmic axis with plain numbers at 1, 2, 5, 10, ..."""
+    axis.set_major_locator(LogLocator(10, (1, 2, 5)))
+    axis.set_major_formatter(
+        FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 100 else f"{value:.3g}")
+    )
+    axis.set_minor_formatter(NullFormatter())
+
+
+def device(frames: Frames) -> str:
+    """What the seconds were spent on."""
+    kinds = {str(unit.content.get("numerics", {}).get("device", "cpu")) for unit in frames.units}
+    return "CPU-seconds" if kinds == {"cpu"} else "GPU-seconds" if "cpu" not in kinds else "seconds"

@@ -1,0 +1,135 @@
+"""Whose the shared kernels are, and which tasks use them: read from the bits in the tasks' files.
+
+A task's file tells which kernels its network uses. One that was free before is the task's own from then on,
+so the bits alone give the owners, and no weight is read. One layer of one run is held at a time.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+
+from lsg.bank import FREE, unpacked
+from lsg.methods import METHODS
+from lsg.methods.banked import Banked
+from lsg.methods.elementwise import SingleWeights
+from lsg.networks import NETWORKS
+from lsg.networks.architecture import Architecture, Layer
+from pipeline.errors import UserError
+from pipeline.histories import Learned
+from pipeline.records import UnitDirectory, read_json
+
+MAP = 96
+"""Most rows and columns of a layer's map: of larger layers it shows so many, evenly spread."""
+
+Owners = NDArray[np.uint8]
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class LayerMap:
+    """A layer after the last task. `owners` `[rows, columns]`: a sample of its kernels, 0 is nobody's.
+
+    shape: outputs and inputs of the whole layer.
+    outputs: how many outputs it had after each task.
+    """
+
+    name: str
+    owners: Owners
+    shape: tuple[int, int]
+    outputs: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Kernels:
+    """One run's kernels. A row of `rows`: task layer owner weights used - after `task` so many weights of
+    the layer belong to `owner` (0: nobody), and the task uses so many of them."""
+
+    rows: tuple[Row, ...]
+    maps: tuple[LayerMap, ...]
+
+
+def read_kernels(learned: Sequence[Learned]) -> Kernels | None:
+    """The kernels of one run; None for a method that shares no kernels between tasks.
+
+    Raises UserError for a task's file that is damaged.
+    """
+    unit = learned[-1].unit
+    architecture = _architecture(unit)
+    if architecture is None:
+        return None
+    files = [step.unit.file(step.record.task, "safetensors") for step in learned]
+    read = [_read_layer(layer, architecture, files) for layer in architecture.layers]
+    return Kernels(tuple(row for rows, _ in read for row in rows), tuple(found for _, found in read))
+
+
+def _architecture(unit: UnitDirectory) -> Architecture | None:
+    """The run's network; None where no bank keeps its kernels."""
+    method, job = METHODS[unit.definition.method], read_json(unit.path / "job.json")
+    if not issubclass(method, Banked) or "image_shape" not in job:
+        return None
+    options = {name: value for name, value in unit.definition.network.items() if name != "name"}
+    architecture = NETWORKS[unit.definition.network["name"]](tuple(job["image_shape"]), **options)
+    return architecture.elementwise() if issubclass(method, SingleWeights) else architecture
+
+
+def _read_layer(
+    layer: Layer, architecture: Architecture, files: Sequence[Path]
+) -> tuple[list[Row], LayerMap]:
+    """One layer through all tasks."""
+    owners: Owners = np.zeros((0, 0), np.uint8)
+    rows: list[Row] = []
+    outputs = []
+    for task, path in enumerate(files, 1):
+        bits = _bits(path, layer, architecture)
+        owners = _widened(owners, bits.shape)
+        owners[bits & (owners == FREE)] = task
+        outputs.append(len(owners))
+        rows += _counted(task, layer, owners, bits)
+    return rows, LayerMap(layer.name, _sampled(owners), (len(owners), owners.shape[1]), tuple(outputs))
+
+
+def _bits(path: Path, layer: Layer, architecture: Architecture) -> NDArray[np.bool_]:
+    """Which of the layer's kernels the task uses, `[outputs, inputs]`."""
+    try:
+        with safe_open(path, "pt") as file:
+            sizes: list[int] = file.get_tensor("widths").tolist()
+            widths: Mapping[str, int] = dict(zip(architecture.streams, sizes, strict=True))
+            packed: torch.Tensor = file.get_tensor(f"{layer.name}.used")
+        return unpacked(packed, architecture.shape(layer, widths)[:2]).numpy()
+    except (SafetensorError, OSError, ValueError) as error:
+        raise UserError(
+            f"{path} is damaged: {error}; move its directory away and run `dvc repro -f`"
+        ) from error
+
+
+def _widened(owners: Owners, shape: tuple[int, ...]) -> Owners:
+    wider = np.zeros(shape, np.uint8)
+    wider[: owners.shape[0], : owners.shape[1]] = owners
+    return wider
+
+
+def _counted(task: int, layer: Layer, owners: Owners, bits: NDArray[np.bool_]) -> Iterator[Row]:
+    """Weights of each owner, and how many of them the task uses."""
+    owned = np.bincount(owners.ravel(), minlength=task + 1)
+    used = np.bincount(owners[bits], minlength=task + 1)
+    for owner in range(task + 1):
+        if owned[owner]:
+            weights = {"weights": int(owned[owner]) * layer.area, "used": int(used[owner]) * layer.area}
+            yield {"task": task, "layer": layer.name, "owner": owner} | weights
+
+
+def _sampled(owners: Owners) -> Owners:
+    """At most `MAP` rows and columns, evenly spread."""
+    rows, columns = (_spread(length) for length in owners.shape)
+    sample: Owners = owners[np.ix_(rows, columns)]
+    return sample
+
+
+def _spread(length: int) -> NDArray[np.int_]:
+    return np.linspace(0, length - 1, min(length, MAP)).round().astype(int)
