@@ -21,6 +21,7 @@ where things lie
   params.yaml                      what is run; every value is explained there
   data/tasks/BENCH/                prepared tasks (prepare)
   data/targets/BENCH.json          goal accuracies (targets)
+  data/units/                      finished units, for `dvc push` and `dvc pull`
   runs/BENCH/METHOD/SEED-KEY/      what was learned: a unit; finished ones are never repeated
   reports/BENCH/                   tables and figures (tables)
   results/BENCH/NAME/              recorded experiments (record)
@@ -31,9 +32,26 @@ examples
   cl-lsg plan                                  what the experiment costs on this machine
   cl-lsg run --benchmark digits                minutes on a laptop, no download
   cl-lsg run --benchmark digits --method scratch cl-lsg --seed 1 2 -S train.epochs=5
+  cl-lsg sweep --benchmark digits --param learn.cl-lsg.penalty=loguniform:1e-5,1e-3 --samples 8
   cl-lsg status                                what is finished, running, or out of date
   cl-lsg verify runs/digits                    prove that nothing was forgotten
   cl-lsg export runs/digits/cl-lsg/seed1-KEY --task 2 --to task2.pt2
+"""
+
+SWEEP = """\
+kinds of --param
+  grid:A,B,C        every value
+  choice:A,B,C      drawn from the values
+  uniform:LOW,HIGH  drawn between two numbers
+  loguniform:LOW,HIGH  the same, evenly over orders of magnitude
+
+example
+  cl-lsg sweep --benchmark digits --method cl-lsg --tasks 3 --seed 1 --samples 8 \\
+      --param learn.cl-lsg.seed_fraction=choice:0.0625,0.125,0.25 \\
+      --param learn.cl-lsg.penalty=loguniform:1e-5,1e-3
+
+A trial is learned as ordinary units: `dvc repro` finds them, and the sweep finds those of `dvc repro`. The
+same command goes on where it was stopped. Ray runs the trials, so --executor concerns the baselines alone.
 """
 
 MACHINE = """\
@@ -74,6 +92,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_stages(commands)
     _add_run(commands)
+    _add_sweep(commands)
     _add_views(commands)
     return top
 
@@ -105,6 +124,42 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     run.add_argument("--no-tables", action="store_true", help="stop before the stage tables")
     _add_overrides(run)
     _add_machine(run)
+
+
+def _add_sweep(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    text = "learn with many values of params.yaml, and choose by validation accuracy and size"
+    sweep = _command(commands, "sweep", text, SWEEP)
+    sweep.add_argument("--benchmark", required=True, metavar="BENCH", help="a preset of params.yaml")
+    sweep.add_argument("--method", default="cl-lsg", metavar="METHOD", help="default cl-lsg")
+    sweep.add_argument("--seed", nargs="+", type=int, metavar="N", help="instead of those in params.yaml")
+    sweep.add_argument("--tasks", type=_positive, metavar="N", help="only the first N tasks")
+    sweep.add_argument(
+        "--param", action="append", default=[], metavar="KEY=KIND:VALUES", help="what varies; repeatable"
+    )
+    sweep.add_argument(
+        "--samples",
+        type=_positive,
+        default=1,
+        metavar="N",
+        help="trials; for each point of a grid (default 1)",
+    )
+    sweep.add_argument("--search", choices=("random", "optuna"), default="random", help="default random")
+    sweep.add_argument(
+        "--scheduler",
+        choices=("asha", "fifo"),
+        default="asha",
+        help="asha (default) stops trials that fall behind; fifo runs all to their end",
+    )
+    sweep.add_argument(
+        "--within",
+        type=float,
+        default=0.5,
+        metavar="POINTS",
+        help="choose the smallest network at most so many points of validation accuracy below the best "
+        "(default 0.5)",
+    )
+    _add_overrides(sweep)
+    _add_machine(sweep)
 
 
 def _add_views(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -16,6 +16,7 @@ from pipeline import tracking
 from pipeline.errors import UserError
 from pipeline.estimate import estimate, paper_overrides, say_left_out
 from pipeline.executors import UnitsFailed
+from pipeline.kept import restore
 from pipeline.learn import learn as learn_stage
 from pipeline.machine import read_machine
 from pipeline.params import Params, load_params, resolve
@@ -27,6 +28,7 @@ from pipeline.runs import RunStore
 from pipeline.stage import Bench
 from pipeline.status import status as show_status
 from pipeline.targets import targets as targets_stage
+from pipeline.units import DATA
 
 Arguments = argparse.Namespace
 
@@ -74,6 +76,13 @@ def _run(arguments: Arguments) -> None:
             _write_tables(benchmark, bench)
 
 
+def _sweep(arguments: Arguments) -> None:
+    from pipeline.sweep.command import sweep
+
+    bench = _bench(arguments)
+    sweep(arguments, bench, lambda params: _prepare_benchmark(params, arguments.benchmark, bench))
+
+
 def _plan(arguments: Arguments) -> None:
     params = load_params()
     paper = paper_overrides(params) if arguments.paper else []
@@ -90,6 +99,7 @@ def _status(arguments: Arguments) -> None:
 
 
 def _verify(arguments: Arguments) -> None:
+    restore(DATA.parent, RunStore.from_environment())
     units = sorted(path.parent for path in arguments.directory.rglob("job.json"))
     if not units:
         raise UserError(f"{arguments.directory} holds no unit; give a directory of runs/, or runs itself")
@@ -146,6 +156,7 @@ COMMANDS: dict[str, Callable[[Arguments], None]] = {
     "learn": _learn,
     "tables": _tables,
     "run": _run,
+    "sweep": _sweep,
     "plan": _plan,
     "status": _status,
     "verify": _verify,
@@ -173,7 +184,9 @@ def _bench(arguments: Arguments) -> Bench:
     if uri is not None:
         os.environ["CL_LSG_TRACKING"] = "off" if uri == "off" else "mlflow"
     given = {name: getattr(arguments, name, None) for name in ("executor", "workers")}
-    return Bench(read_machine(given), RunStore.from_environment(), tracking=None if uri == "off" else uri)
+    bench = Bench(read_machine(given), RunStore.from_environment(), tracking=None if uri == "off" else uri)
+    restore(bench.data, bench.store)
+    return bench
 
 
 def _prepare_benchmark(params: Params, benchmark: str, bench: Bench) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from pipeline.kept import keep
 from pipeline.params import Params
 from pipeline.records import open_unit
 from pipeline.runs import RunStore
@@ -26,6 +27,7 @@ def learn(params: Params, benchmark: str, bench: Bench, tasks: int | None = None
         work("learn, within the sizes of others,", benchmark, sized, bench)
     path = bench.file("learned", benchmark)
     write_units(path, [*units, *sized], bench.store, {})
+    keep(bench.data, "learn", benchmark, [*units, *sized], bench.store)
     return path
 
 

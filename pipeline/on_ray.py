@@ -27,14 +27,16 @@ OBJECT_STORE_BYTES = 100 * 2**20
 """Units read and write files; only their small results pass through Ray."""
 CRASHES = 3
 """A unit whose worker died is started again so often: it resumes from its checkpoint."""
+STARTS = 3
+"""A busy machine may not bring up Ray's processes in the 30 seconds that Ray gives them."""
 
 
 def run_on_ray(board: Board, machine: Machine, count: int) -> None:
     """Run the board's `count` units. Raises UserError when no machine of the cluster could ever take one."""
-    with _cluster(machine):
-        workers = machine.workers or int(_total("CPU")) // machine.threads or 1
-        share = _gpu_share(machine, min(count, workers))
-        _require_room(machine.threads, share)
+    with cluster(machine):
+        workers = machine.workers or int(total("CPU")) // machine.threads or 1
+        share = gpu_share(machine, min(count, workers))
+        require_room(machine.threads, share)
         task = ray.remote(_work).options(
             num_cpus=machine.threads,
             num_gpus=share,
@@ -71,7 +73,7 @@ def _settle(board: Board, unit: Unit, reference: Any) -> None:
 
 
 @contextmanager
-def _cluster(machine: Machine) -> Iterator[None]:
+def cluster(machine: Machine) -> Iterator[None]:
     """A Ray cluster: the one this process uses already, the one at the address, or a new one of our own."""
     if ray.is_initialized():
         yield
@@ -80,40 +82,55 @@ def _cluster(machine: Machine) -> Iterator[None]:
     wanted = (machine.workers or 0) * machine.threads
     cpus = max(wanted, len(os.sched_getaffinity(0)))
     limits: dict[str, Any] = {"num_cpus": cpus, "object_store_memory": OBJECT_STORE_BYTES} if own else {}
-    try:
-        ray.init(
-            address=machine.address,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            **limits,
-        )
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise UserError(
-            f"no Ray cluster at {machine.address} ({first_line(error)}); check RAY_ADDRESS and the token"
-        ) from error
+    _start(machine.address, limits)
     try:
         yield
     finally:
         ray.shutdown()
 
 
-def _total(resource: str) -> float:
+def _start(address: str, limits: dict[str, Any]) -> None:
+    for remaining in reversed(range(STARTS)):
+        try:
+            ray.init(
+                address=address,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                **limits,
+            )
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise UserError(
+                f"no Ray cluster at {address} ({first_line(error)}); check RAY_ADDRESS and the token"
+            ) from error
+        except Exception as error:  # Ray raises nothing narrower when its processes take too long
+            ray.shutdown()
+            if not remaining:
+                raise UserError(
+                    f"Ray did not start ({first_line(error)}); try again on a less busy machine, "
+                    "or use --executor local"
+                ) from error
+        else:
+            return
+
+
+def total(resource: str) -> float:
+    """How much of a resource the cluster has."""
     resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     return resources.get(resource, 0)
 
 
-def _gpu_share(machine: Machine, at_once: int) -> float:
+def gpu_share(machine: Machine, at_once: int) -> float:
     """GPUs of a unit: as set, or the cluster's GPUs shared out among the units that run at once."""
     if machine.gpu_share is not None:
         return machine.gpu_share
     if machine.numerics().device == "cpu":
         return 0
-    return float(min(1, _total("GPU") / at_once)) or 1
+    return float(min(1, total("GPU") / at_once)) or 1
 
 
-def _require_room(threads: int, share: float) -> None:
-    """Ray would wait for ever for a machine that does not exist."""
+def require_room(threads: int, share: float) -> None:
+    """Raise UserError where no machine has room: Ray would wait for ever for one that does not exist."""
     alive = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
     nodes = [node["Resources"] for node in alive]
     if any(node.get("CPU", 0) >= threads and node.get("GPU", 0) >= share for node in nodes):

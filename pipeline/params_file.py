@@ -20,7 +20,7 @@ def read_values(path: Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise UserError(f"{path} is not there; run this in the project's folder") from None
-    values = _parse(text, str(path))
+    values = read_text(text, str(path))
     if not isinstance(values, dict):
         raise UserError(f"{path} holds no keys; see the file in the repository")
     return values
@@ -43,7 +43,7 @@ def apply_override(values: dict[str, Any], override: str) -> tuple[str, ...]:
             known = ", ".join(key for key, value in section.items() if isinstance(value, dict))
             raise UserError(f"-S {override}: there is no section {'.'.join(path[:depth])}; sections: {known}")
         section = inner
-    section[path[-1]] = _parse(text, f"-S {override}")
+    section[path[-1]] = read_text(text, f"-S {override}")
     return path
 
 
@@ -58,7 +58,8 @@ def shadowed(values: dict[str, Any], paths: Iterable[tuple[str, ...]]) -> list[s
     return found
 
 
-def _parse(text: str, where: str) -> Any:
+def read_text(text: str, where: str) -> Any:
+    """A value written as YAML. Raises UserError, which says `where` it stands, when it is none."""
     try:
         return YAML(typ="safe", pure=True).load(text)
     except MarkedYAMLError as error:

@@ -13,10 +13,15 @@ from pipeline.units import Unit
 
 
 class Progress:
-    """Counts optimiser steps of a stage's units. A unit that needed fewer than planned is counted in full."""
+    """Counts optimiser steps of a stage's units. A unit that needed fewer than planned is counted in full.
 
-    def __init__(self, title: str, units: Iterable[Unit], stream: TextIO | None = None) -> None:
-        self._out = stream or sys.stderr
+    Accuracies are shown on `split`.
+    """
+
+    def __init__(
+        self, title: str, units: Iterable[Unit], stream: TextIO | None = None, split: str = "test"
+    ) -> None:
+        self._out, self._split = stream or sys.stderr, split
         units = list(units)
         self._units, self._tasks = len(units), sum(len(unit.tasks) for unit in units)
         self._units_done = self._tasks_done = 0
@@ -43,8 +48,8 @@ class Progress:
             self._show(f"{unit.name}: task {event['task']}, epoch {event['epoch']}/{event['epochs']}")
         elif event.get("event") == "task":
             self._tasks_done += 1
-            accuracy = event.get("accuracy", {}).get("test")
-            shown = "" if accuracy is None else f", test accuracy {accuracy:.3f}"
+            accuracy = event.get("accuracy", {}).get(self._split)
+            shown = "" if accuracy is None else f", {self._split} accuracy {accuracy:.3f}"
             self._line(f"{unit.name}: task {event['task']} {event.get('reason', 'done')}{shown}")
 
     def ended(self, unit: Unit, fault: str | None) -> None:

@@ -31,8 +31,8 @@ class RunStore:
 
     @classmethod
     def from_environment(cls) -> RunStore:
-        """The store at CL_LSG_RUNS, or `runs` in the project's folder."""
-        return cls(Path(os.environ.get("CL_LSG_RUNS") or "runs").absolute())
+        """The store at CL_LSG_RUNS, or `runs` of the checkout."""
+        return cls(Path(os.environ.get("CL_LSG_RUNS") or checkout() / "runs").absolute())
 
     def directory(self, unit: Unit) -> Path:
         return self.root / unit.benchmark / unit.method / f"{unit.label}-{unit.key[:12]}"
@@ -78,6 +78,13 @@ class RunStore:
         with file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield directory
+
+
+def checkout() -> Path:
+    """The folder of the project. DVC runs queued experiments in copies below its `.dvc/tmp`; those share the
+    original's units and its MLflow.
+    """
+    return Path(str(Path.cwd()).partition("/.dvc/tmp/")[0])
 
 
 def run_unit(unit: Unit, store: RunStore, report: Report, checkpoint_seconds: float = 20.0) -> dict[str, Any]:

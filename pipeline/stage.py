@@ -40,8 +40,11 @@ class Bench:
         return self.data / stage / f"{benchmark}.json"
 
 
-def work(title: str, benchmark: str, units: Sequence[Unit], bench: Bench) -> None:
-    """Learn the unfinished units, shown on the terminal and tracked. Raises like `executors.run`."""
+def work(title: str, benchmark: str, units: Sequence[Unit], bench: Bench, split: str = "test") -> None:
+    """Learn the unfinished units, shown on the terminal with their accuracies on `split`, and tracked.
+
+    Raises like `executors.run`.
+    """
     todo = [unit for unit in units if not bench.store.finished(unit)]
     print(
         f"{title} {benchmark}: {len(units)} units, {len(units) - len(todo)} reused, {len(todo)} to run",
@@ -50,7 +53,9 @@ def work(title: str, benchmark: str, units: Sequence[Unit], bench: Bench) -> Non
     )
     if not todo:
         return
-    watch = _Watch(Progress(f"{title} {benchmark}", todo), open_tracker(bench.tracking, benchmark))
+    watch = _Watch(
+        Progress(f"{title} {benchmark}", todo, split=split), open_tracker(bench.tracking, benchmark)
+    )
     try:
         executors.run(todo, bench.store, bench.machine, watch)
     finally:

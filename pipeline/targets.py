@@ -8,6 +8,7 @@ from typing import Any
 
 from lsg.methods.method import DECISION_SPLIT
 from pipeline.errors import UserError
+from pipeline.kept import keep
 from pipeline.params import Params
 from pipeline.runs import RunStore
 from pipeline.stage import Bench, work, write_units
@@ -24,6 +25,7 @@ def targets(params: Params, benchmark: str, bench: Bench, tasks: int | None = No
     work("targets", benchmark, units, bench)
     path = bench.file("targets", benchmark)
     write_units(path, units, bench.store, goals_of(plan, units, bench.store))
+    keep(bench.data, "targets", benchmark, units, bench.store)
     return path
 
 

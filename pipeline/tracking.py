@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from pipeline.errors import UserError
 from pipeline.records import DEFINITION
 from pipeline.run_sets import Members
+from pipeline.runs import checkout
 
 if TYPE_CHECKING:
     from pipeline.mlflow_store import Experiment
@@ -69,10 +70,19 @@ def open_tracker(uri: str | None, benchmark: str, interval: float = 1.0) -> Trac
     file mlflow.db of the checkout. Polls closer together than `interval` seconds do nothing.
     Raises UserError when the setting is unknown or MLflow is not installed.
     """
+    store = store_uri(uri)
+    return Off() if store is None else MlflowTracker(store, benchmark, interval)
+
+
+def store_uri(uri: str | None) -> str | None:
+    """The store to write to: at `uri`, or where the environment says; None for none.
+
+    Raises as `open_tracker`.
+    """
     if not _is_on():
-        return Off()
+        return None
     _load_mlflow()
-    return MlflowTracker(uri or default_uri(), benchmark, interval)
+    return uri or default_uri()
 
 
 def rebuild(store_root: Path, benchmark: str, uri: str | None = None) -> Rebuilt:
@@ -95,13 +105,12 @@ def attach_report(uri: str | None, benchmark: str, folder: Path) -> None:
 
     Raises UserError when tracking is on and MLflow is not installed.
     """
-    if not _is_on():
+    store = store_uri(uri)
+    if store is None:
         return
-    _load_mlflow()
     from pipeline.mlflow_store import Experiment
     from pipeline.mlflow_summary import write_report
 
-    store = uri or default_uri()
     try:
         write_report(Experiment(store, benchmark), folder)
     except _store_faults() as error:
@@ -129,8 +138,7 @@ def links(uri: str | None, benchmark: str) -> dict[str, str]:
 
 def default_uri() -> str:
     """`MLFLOW_TRACKING_URI`, else mlflow.db of the checkout; DVC's copies of it share the checkout's."""
-    here = str(Path.cwd())
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{here.partition('/.dvc/tmp/')[0]}/mlflow.db"
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{checkout()}/mlflow.db"
 
 
 class MlflowTracker:

@@ -5,7 +5,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,16 +19,9 @@ from pipeline.params import load_params
 from pipeline.runs import RunStore
 from pipeline.stage import Bench
 from pipeline.targets import targets
+from tests.pipeline.dvc_project import DVC, call, environment, make_clone
 from tests.pipeline.tiny_experiment import ROOT, contents
 
-DVC = [sys.executable, "-m", "dvc"]
-PROJECT = ("lsg", "pipeline", "dvc.yaml", "params.yaml", ".dvcignore", ".gitignore")
-NAMED = {
-    "GIT_AUTHOR_NAME": "a",
-    "GIT_AUTHOR_EMAIL": "a@b",
-    "GIT_COMMITTER_NAME": "a",
-    "GIT_COMMITTER_EMAIL": "a@b",
-}
 WAIT_SECONDS = 240
 
 
@@ -49,48 +41,12 @@ def test_stages_hand_on_files_in_one_direction() -> None:
     made: set[str] = set()
     for stage in stages().values():
         assert {dependency for dependency in stage["deps"] if dependency.startswith("data/")} <= made
-        made |= set(stage["outs"])
+        made |= {out if isinstance(out, str) else next(iter(out)) for out in stage["outs"]}
 
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    """A repository with the project's code and a tiny experiment: digits in two tasks, two epochs."""
-    folder = tmp_path / "clone"
-    folder.mkdir()
-    for name in PROJECT:
-        source = ROOT / name
-        ignored = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(source, folder / name, ignore=ignored) if source.is_dir() else shutil.copy(
-            source, folder
-        )
-    (folder / ".dvc").mkdir()
-    shutil.copy(ROOT / ".dvc/config", folder / ".dvc")
-    shutil.copytree(ROOT / ".dvc/plots", folder / ".dvc/plots")
-    yaml = YAML()
-    params = yaml.load(folder / "params.yaml")
-    params["methods"] = ["scratch", "fine-tune", "cl-lsg"]
-    params["train"]["epochs"] = 2
-    params["presets"]["digits"]["data"]["classes_per_task"] = 5
-    yaml.dump(params, folder / "params.yaml")
-    call(folder, "git", "init", "-q")
-    call(folder, "git", "add", "-A")
-    call(folder, "git", "commit", "-qm", "start")
-    return folder
-
-
-def environment() -> dict[str, str]:
-    """Units one by one on the CPU, saved after every epoch, untracked; `python` is this one."""
-    programs = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    ours = {"CL_LSG_EXECUTOR": "local", "CL_LSG_TRACKING": "off", "CL_LSG_GPU_SHARE": "0"}
-    quiet = {"DVC_NO_ANALYTICS": "1", "CL_LSG_CHECKPOINT_SECONDS": "0", "PATH": programs}
-    return {**os.environ, **ours, **quiet, **NAMED}
-
-
-def call(folder: Path, *command: str) -> str:
-    """Standard output and error of a command that has to succeed."""
-    done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout + done.stderr
+    return make_clone(tmp_path / "clone", epochs=2)
 
 
 def units(runs: Path) -> dict[str, dict[str, bytes]]:

@@ -1,0 +1,65 @@
+"""Finished units beside the stages' files: data/units/<stage>/<benchmark>/, which DVC pushes and pulls.
+
+The store of units, runs/, is outside DVC: it holds unfinished work and what other settings learned. A stage
+keeps there, as its output, exactly the units it lists. The files are hard links where the disk has them, so
+they take no room; nothing writes into a finished unit. In a fresh clone they become the store's again.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from pipeline.runs import LOCK, RESULT, RunStore
+from pipeline.units import Unit
+
+FOLDER = "units"
+
+
+def keep(data: Path, stage: str, benchmark: str, units: Iterable[Unit], store: RunStore) -> None:
+    """Make data/units/<stage>/<benchmark>/ hold the finished units, and no others."""
+    folder = data / FOLDER / stage / benchmark
+    wanted = {folder / unit.method / store.directory(unit).name: store.directory(unit) for unit in units}
+    for directory in folder.glob("*/*"):
+        if directory not in wanted:
+            shutil.rmtree(directory)
+    for directory, source in wanted.items():
+        if not _same(directory / RESULT, source / RESULT):
+            _link(source, directory)
+
+
+def restore(data: Path, store: RunStore) -> None:
+    """Give the store those kept units of which it has nothing, as after `dvc pull` in a fresh clone."""
+    for result in sorted(data.glob(f"{FOLDER}/*/*/*/*/{RESULT}")):
+        kept = result.parent
+        directory = store.root.joinpath(*kept.parts[-3:])
+        if not directory.exists():
+            _link(kept, directory)
+
+
+def _link(source: Path, directory: Path) -> None:
+    """Make `directory` hold the files of `source`; a kill leaves the old, the new or none."""
+    partial = directory.with_name(f".{directory.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    for file in source.iterdir():
+        if file.name != LOCK:
+            _link_file(file, partial / file.name)
+    shutil.rmtree(directory, ignore_errors=True)
+    partial.rename(directory)
+
+
+def _link_file(source: Path, path: Path) -> None:
+    try:
+        os.link(source, path)
+    except OSError:
+        shutil.copy2(source, path)
+
+
+def _same(path: Path, source: Path) -> bool:
+    """Whether both are the same file, or one is a copy of the other as old."""
+    if not path.exists():
+        return False
+    return os.path.samefile(path, source) or path.stat().st_mtime_ns == source.stat().st_mtime_ns

@@ -1,0 +1,35 @@
+"""From the options of `cl-lsg sweep` to a sweep."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+
+from pipeline.errors import UserError
+from pipeline.params import Params, load_params
+from pipeline.params_file import PARAMS_FILE
+from pipeline.report import REPORTS
+from pipeline.stage import Bench
+from pipeline.sweep.settings import Sweep
+from pipeline.sweep.space import parse_domains
+from pipeline.sweep.sweep import run_sweep
+from pipeline.sweep.trials import Study
+from pipeline.tracking import store_uri
+
+
+def sweep(arguments: argparse.Namespace, bench: Bench, prepare: Callable[[Params], None]) -> None:
+    """Prepare the benchmark and run the sweep that the options describe."""
+    if not 0 <= arguments.within <= 100:
+        raise UserError(f"--within is {arguments.within:g}; allowed: 0 to 100 points")
+    space = parse_domains(arguments.param, arguments.search)
+    seeds = [f"seeds=[{','.join(map(str, arguments.seed))}]"] if arguments.seed else []
+    changes = (*arguments.overrides, *seeds)
+    chosen = (f"benchmarks=[{arguments.benchmark}]", f"methods=[{arguments.method}]")
+    prepare(load_params(PARAMS_FILE, [*changes, *chosen]))
+    study = Study(
+        arguments.benchmark, arguments.method, bench, arguments.tasks, PARAMS_FILE.absolute(), changes
+    )
+    asked = Sweep(
+        study, space, arguments.samples, arguments.search, arguments.scheduler, arguments.within / 100
+    )
+    run_sweep(asked, store_uri(bench.tracking), REPORTS)

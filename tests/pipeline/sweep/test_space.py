@@ -1,0 +1,107 @@
+"""What a sweep varies: how it is written, and what is refused before anything runs."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import UserError
+from pipeline.sweep.space import nested, overrides, parse_domains, short_names
+from tests.pipeline.sweep.made_trials import made_study, made_sweep
+
+
+def test_values_are_yaml_and_numbers_of_a_range_are_rounded() -> None:
+    choice, scale, drops = parse_domains(
+        ["train.optimizer=choice:sgd,adam", "a.b=loguniform:1e-5,1e-3", "train.lr_drops=grid:[0.5,0.8],[]"],
+        "random",
+    )
+    assert choice.values == ("sgd", "adam")
+    assert scale.values == (1e-5, 1e-3)
+    assert drops.values == ([0.5, 0.8], [])
+    assert scale.value(3.24718e-05) == 3.25e-05
+    assert choice.value("adam") == "adam"
+    assert overrides({"a.b": 3.25e-05, "train.optimizer": "adam"}) == [
+        "a.b=3.25e-05",
+        'train.optimizer="adam"',
+    ]
+
+
+@pytest.mark.parametrize(
+    ("texts", "search", "said"),
+    [
+        ([], "random", "varies at least one value, for example --param"),
+        (["learn.cl-lsg.penalty=1e-4"], "random", "write KEY=KIND:VALUES with KIND one of grid, choice"),
+        (["a=normal:0,1"], "random", "KIND one of grid, choice, uniform, loguniform"),
+        (["a=choice:"], "random", "names no value"),
+        (["a=uniform:1"], "random", "takes two numbers, the lower one first"),
+        (["a=uniform:2,1"], "random", "takes two numbers, the lower one first"),
+        (["a=loguniform:0,1"], "random", "two numbers above 0"),
+        (["a=uniform:x,y"], "random", "takes two numbers"),
+        (["a=choice:1", "a=choice:2"], "random", "--param a stands there twice"),
+        (["a=grid:1,2"], "optuna", "walks no grid; write choice"),
+        (["a=choice:[1"], "random", "--param a=choice:[1"),
+    ],
+)
+def test_a_wrong_param_is_one_sentence(texts: list[str], search: str, said: str) -> None:
+    with pytest.raises(UserError) as raised:
+        parse_domains(texts, search)
+    assert said in str(raised.value)
+
+
+def test_names_are_as_short_as_they_can_be_and_different() -> None:
+    assert short_names(["learn.cl-lsg.penalty", "train.lr", "learn.fine-tune.lr"]) == {
+        "learn.cl-lsg.penalty": "penalty",
+        "train.lr": "train.lr",
+        "learn.fine-tune.lr": "fine-tune.lr",
+    }
+
+
+def test_values_become_sections_of_the_file() -> None:
+    assert nested({"learn.cl-lsg.penalty": 0.1, "learn.cl-lsg.cap": 1.2, "train.lr": 0.01}) == {
+        "learn": {"cl-lsg": {"penalty": 0.1, "cap": 1.2}},
+        "train": {"lr": 0.01},
+    }
+
+
+@pytest.mark.parametrize(
+    ("param", "changes", "method", "said"),
+    [
+        ("learn.cl-lsg.penalti=choice:1,2", [], "cl-lsg", "learn.cl-lsg.penalti: unknown key; allowed:"),
+        ("learn.cl-lsg.penalty=choice:0.1,-1", [], "cl-lsg", "learn.cl-lsg: penalty"),
+        (
+            "learn.cl-lsg.gate_init=choice:0,1",
+            [],
+            "cl-lsg",
+            "preset digits sets it too; change presets.digits",
+        ),
+        (
+            "learn.cpg.cap=choice:1.3,1.5",
+            [],
+            "cl-lsg",
+            "learn.cpg.cap: changes nothing in what cl-lsg learns",
+        ),
+        ("learn.ewc.x=choice:1,2", [], "cl-lsg", "there is no section learn.ewc"),
+        ("train.lr=choice:0.1,0.2", ["protocol=paper"], "cl-lsg", "add -S protocol=clean"),
+        ("train.lr=choice:0.1,0.2", [], "ewc", "methods: ewc is none of the sections of learn"),
+    ],
+)
+def test_a_space_that_params_yaml_does_not_know_is_refused(
+    tmp_path: Path, param: str, changes: list[str], method: str, said: str
+) -> None:
+    with pytest.raises(UserError) as raised:
+        made_sweep(made_study(tmp_path, *changes, method=method), param).check()
+    assert said in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("param", "method"),
+    [
+        ("learn.cl-lsg.penalty=loguniform:1e-5,1e-3", "cl-lsg"),
+        ("presets.digits.learn.cl-lsg.gate_init=choice:0.0,0.02", "cl-lsg"),
+        ("train.lr=choice:0.01,0.02", "scratch"),
+        ("targets.rule=grid:scratch,best_of", "cl-lsg"),
+    ],
+)
+def test_values_of_the_method_the_preset_the_training_and_the_goals_may_vary(
+    tmp_path: Path, param: str, method: str
+) -> None:
+    made_sweep(made_study(tmp_path, method=method), param).check()

@@ -1,0 +1,97 @@
+"""A real sweep on Ray: killed and gone on with, one trial stopped early, units shared with ordinary runs."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from pipeline.cli import main
+from tests.pipeline.tiny_experiment import ROOT, contents, prepared_digits
+
+KEY = "learn.cl-lsg.seed_fraction"
+KNOWN, BEST, POOR = 0.125, 0.25, 0.0625
+TINY = ["--benchmark", "digits", "--tasks", "2", "-S", "train.epochs=1"]
+SWEEP = ["sweep", *TINY, "--param", f"{KEY}=grid:{KNOWN},{BEST},{POOR}", "--workers", "1"]
+WAIT_SECONDS = 240
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with params.yaml and prepared digits, as the current one; CPU, no tracking."""
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    shutil.copytree(prepared_digits() / "tasks", tmp_path / "data/tasks")
+    monkeypatch.chdir(tmp_path)
+    for name, value in (("EXECUTOR", "local"), ("TRACKING", "off"), ("GPU_SHARE", "0")):
+        monkeypatch.setenv(f"CL_LSG_{name}", value)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    return tmp_path
+
+
+def learned(project: Path) -> dict[float, Path]:
+    """The directories of cl-lsg's units by the value that was swept."""
+    found = (path.parent for path in project.glob("runs/digits/cl-lsg/*/unit.json"))
+    return {json.loads((path / "unit.json").read_text())["settings"]["seed_fraction"]: path for path in found}
+
+
+def kill_in_the_second_trial(project: Path) -> None:
+    log = project / "first.log"
+    with log.open("w") as stderr:
+        command = [sys.executable, "-m", "pipeline", *SWEEP]
+        process = subprocess.Popen(command, stderr=stderr, stdout=stderr, start_new_session=True)
+    deadline = time.monotonic() + WAIT_SECONDS
+    while "trial 2/3" not in log.read_text() and time.monotonic() < deadline:
+        assert process.poll() is None, log.read_text()
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_killed_sweep_goes_on_and_shares_its_units_with_ordinary_runs(
+    project: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = ["run", *TINY, "--method", "cl-lsg", "--no-tables"]
+    assert main([*run, "-S", f"{KEY}={KNOWN}"]) == 0
+    before = (learned(project)[KNOWN] / "result.json").stat().st_mtime_ns
+    kill_in_the_second_trial(project)
+    assert not (project / "reports").exists()
+    capfd.readouterr()
+
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline", *SWEEP], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    table = pd.read_csv("reports/digits/sweep.csv")
+    assert table[KEY].tolist() == [KNOWN, BEST, POOR]
+    assert table["state"].tolist() == ["finished", "finished", "stopped"]
+    assert table["tasks_learned"].tolist() == [2, 2, 1]
+    units = learned(project)
+    assert (units[KNOWN] / "result.json").stat().st_mtime_ns == before
+    for _, row in table.iterrows():
+        records = [json.loads(path.read_text()) for path in sorted(units[row[KEY]].glob("task_*.json"))]
+        reached = [record["accuracy"]["validation"] for record in records]
+        assert row["validation_accuracy"] == pytest.approx(sum(reached) / len(reached), abs=1e-6)
+        assert row["size"] == pytest.approx(records[-1]["size"]["allocated"], abs=1e-6)
+        assert row["units"] == str(units[row[KEY]].relative_to(project / "runs"))
+    assert table["chosen"].sum() == 1
+    said = done.stdout + done.stderr + Path("reports/digits/sweep-cl-lsg.yaml").read_text()
+    assert "test" not in said.replace(str(project), "")
+
+    continued = ["-S", f"{KEY}={POOR}"]
+    assert main([*run, *continued]) == 0
+    assert "learn digits: 1 units, 0 reused, 1 to run" in capfd.readouterr().err
+    assert main([*run, "-S", f"{KEY}={BEST}"]) == 0
+    assert "learn digits: 1 units, 1 reused, 0 to run" in capfd.readouterr().err
+    monkeypatch.setenv("CL_LSG_RUNS", str(project / "undisturbed"))
+    for value in (BEST, POOR):
+        assert main([*run, "-S", f"{KEY}={value}"]) == 0
+        undisturbed = project / "undisturbed" / units[value].relative_to(project / "runs")
+        assert contents(units[value]) == contents(undisturbed)

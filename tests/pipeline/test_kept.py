@@ -1,0 +1,95 @@
+"""Finished units beside the stages' files: exactly the listed ones; in a fresh clone the store's again."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from pipeline.kept import keep, restore
+from pipeline.runs import RunStore, checkout
+from pipeline.units import Unit
+from tests.pipeline.sweep.made_trials import write_unit
+from tests.pipeline.tiny_experiment import contents, tiny_plan
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> RunStore:
+    return RunStore(tmp_path / "runs")
+
+
+@pytest.fixture
+def units(store: RunStore) -> list[Unit]:
+    made = tiny_plan().units("targets")[:2]
+    for unit in made:
+        write_unit(unit, store.directory(unit), [0.9])
+        (store.directory(unit) / ".lock").touch()
+    return made
+
+
+def test_a_stage_keeps_its_units_without_room_and_drops_others(
+    tmp_path: Path, store: RunStore, units: list[Unit]
+) -> None:
+    data = tmp_path / "data"
+    keep(data, "targets", "digits", units, store)
+    keep(data, "targets", "digits", units[1:], store)
+    kept = data / "units/targets/digits"
+    (directory,) = kept.glob("*/*")
+    assert directory == kept / "scratch" / store.directory(units[1]).name
+    assert contents(directory) == contents(store.directory(units[1]))
+    assert not (directory / ".lock").exists()
+    for file in directory.iterdir():
+        assert os.path.samefile(file, store.directory(units[1]) / file.name)
+
+
+def test_a_unit_that_was_learned_again_is_kept_anew(
+    tmp_path: Path, store: RunStore, units: list[Unit]
+) -> None:
+    data = tmp_path / "data"
+    keep(data, "targets", "digits", units, store)
+    again = store.directory(units[0])
+    shutil.rmtree(again)
+    write_unit(units[0], again, [0.8])
+    os.utime(again / "result.json", ns=(1, 1))
+    keep(data, "targets", "digits", units, store)
+    assert contents(data / "units/targets/digits/scratch" / again.name) == contents(again)
+
+
+def test_a_fresh_clone_s_store_gets_the_kept_units_and_keeps_its_own(
+    tmp_path: Path, store: RunStore, units: list[Unit]
+) -> None:
+    data, fresh = tmp_path / "data", RunStore(tmp_path / "clone")
+    keep(data, "targets", "digits", units, store)
+    begun = fresh.directory(units[1])
+    begun.mkdir(parents=True)
+    (begun / "unit.json").write_text(units[1].text)
+    restore(data, fresh)
+    assert fresh.finished(units[0])
+    assert contents(fresh.directory(units[0])) == contents(store.directory(units[0]))
+    assert [path.name for path in begun.iterdir()] == ["unit.json"]
+
+
+def test_files_are_copied_where_the_disk_has_no_links(
+    tmp_path: Path, store: RunStore, units: list[Unit], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_paths: object) -> None:
+        raise OSError("no links across devices")
+
+    monkeypatch.setattr(os, "link", refuse)
+    keep(tmp_path / "data", "learn", "digits", units, store)
+    directory = tmp_path / "data/units/learn/digits/scratch" / store.directory(units[0]).name
+    assert contents(directory) == contents(store.directory(units[0]))
+
+
+def test_dvc_s_copies_of_the_checkout_share_its_units(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CL_LSG_RUNS", raising=False)
+    copy = tmp_path / ".dvc/tmp/exps/tmpabc"
+    copy.mkdir(parents=True)
+    for folder in (tmp_path, copy):
+        monkeypatch.chdir(folder)
+        assert checkout() == tmp_path
+        assert RunStore.from_environment().root == tmp_path / "runs"
+    monkeypatch.setenv("CL_LSG_RUNS", "/elsewhere")
+    assert RunStore.from_environment().root == Path("/elsewhere")
