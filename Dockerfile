@@ -31,6 +31,9 @@ RUN make packages
 COPY --chown=1000:1000 . .
 RUN make setup
 
+# Volumes are mounted here: a folder that the image lacks would be root's.
+RUN mkdir -p artifacts data reports runs
+
 # The image holds no git history, which DVC must be told.
 RUN .venv/bin/dvc config --local core.no_scm true
 

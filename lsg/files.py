@@ -20,7 +20,10 @@ class DamagedFileError(RuntimeError):
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file atomically and durably: a temporary sibling, fsync, rename. Raises OSError."""
+    """Write a file atomically and durably: a temporary sibling, fsync, rename.
+
+    Raises OSError that names the file; it is then what it was before.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -29,6 +32,8 @@ def write_bytes(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -19,6 +19,7 @@ from typing import Any
 from torch import Tensor
 
 from lsg import digest
+from lsg.events import EventLog
 from lsg.files import DamagedFileError, read_json, read_tensors, write_json, write_tensors
 
 FORMAT = 1
@@ -32,9 +33,16 @@ class RunDirectory:
         self.path = path
 
     def remove_leftovers(self) -> None:
-        """Remove what a killed process had begun to write. The caller is the directory's only writer."""
+        """Undo what a killed process had begun and not ended. The caller is the directory's only writer.
+
+        Raises DamagedFileError for a damaged log.
+        """
         for path in self.path.glob(".*.part"):
             path.unlink()
+        for path in self.path.glob("checkpoint_*.safetensors"):
+            if self.has(int(path.stem.split("_")[1])):
+                path.unlink()
+        EventLog(self.path / "events.jsonl").drop_unrecorded(self.has)
 
     def record_path(self, task: int) -> Path:
         return self.path / f"task_{task:02d}.json"

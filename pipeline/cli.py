@@ -77,6 +77,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return execute(arguments)
     except UserError as error:
         return _fail(2, str(error))
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        text = f"{where}{error.strerror or error}; mend that, and the same command goes on where it stopped"
+        return _fail(2, text)
     except KeyboardInterrupt:
         return _fail(130, "interrupted; the same command goes on where it stopped")
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Protocol
 
+import lsg
 from pipeline.machine import Machine
 from pipeline.records import Tail
 from pipeline.runs import RunStore, run_unit
@@ -68,8 +70,10 @@ class Board:
                 self.watcher.event(followed.unit, event)
         self.watcher.tick()
 
-    def end(self, unit: Unit, fault: str | None = None) -> None:
+    def end(self, unit: Unit, fault: str | None = None, warnings: Iterable[str] = ()) -> None:
         """The unit is finished, or failed with `fault`."""
+        for warning in warnings:
+            self.watcher.note(f"{unit.name}: {warning}")
         for event in self._followed.pop(unit.key).fresh():
             self.watcher.event(unit, event)
         self._open.discard(unit.key)
@@ -126,6 +130,28 @@ def run(units: Iterable[Unit], store: RunStore, machine: Machine, watcher: Watch
     board.raise_faults()
 
 
+def learn_and_listen(
+    unit: Unit, store: RunStore, report: Callable[[Event], None], checkpoint_seconds: float
+) -> list[str]:
+    """Learn the unit and return what the library warned of, such as a damaged checkpoint."""
+    ear, logger = _Ear(), logging.getLogger(lsg.__name__)
+    logger.addHandler(ear)
+    try:
+        run_unit(unit, store, report, checkpoint_seconds)
+    finally:
+        logger.removeHandler(ear)
+    return ear.heard
+
+
+class _Ear(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.heard: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.heard.append(record.getMessage())
+
+
 def first_line(error: BaseException) -> str:
     """An exception as one line: its type and the first line of its message."""
     text = str(error).strip().splitlines()
@@ -144,8 +170,8 @@ def _run_here(board: Board, machine: Machine) -> None:
     while unit := board.next():
         board.begin(unit)
         try:
-            run_unit(unit, board.store, report, machine.checkpoint_seconds)
+            warnings = learn_and_listen(unit, board.store, report, machine.checkpoint_seconds)
         except Exception as error:
             board.end(unit, first_line(error))
         else:
-            board.end(unit)
+            board.end(unit, warnings=warnings)

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import UserError
-from pipeline.executors import TICK_SECONDS, Board, first_line
+from pipeline.executors import TICK_SECONDS, Board, first_line, learn_and_listen
 from pipeline.machine import Machine
-from pipeline.runs import RunStore, run_unit
+from pipeline.runs import RunStore
 from pipeline.units import Unit
 
 try:
@@ -56,20 +56,20 @@ def run_on_ray(board: Board, machine: Machine, count: int) -> None:
                 _settle(board, running.pop(reference), reference)
 
 
-def _work(unit: Unit, root: Path, checkpoint_seconds: float) -> None:
-    """A Ray task: everything it makes lies in the unit's directory."""
-    run_unit(unit, RunStore(root), lambda event: None, checkpoint_seconds)
+def _work(unit: Unit, root: Path, checkpoint_seconds: float) -> list[str]:
+    """A Ray task: everything it makes lies in the unit's directory; it returns warnings."""
+    return learn_and_listen(unit, RunStore(root), lambda event: None, checkpoint_seconds)
 
 
 def _settle(board: Board, unit: Unit, reference: Any) -> None:
     try:
-        ray.get(reference)
+        warnings = ray.get(reference)
     except RayTaskError as error:
         board.end(unit, first_line(error.cause))
     except Exception as error:
         board.end(unit, first_line(error))
     else:
-        board.end(unit)
+        board.end(unit, warnings=warnings)
 
 
 @contextmanager

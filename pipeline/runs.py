@@ -10,7 +10,7 @@ import json
 import os
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -100,7 +100,8 @@ def run_unit(unit: Unit, store: RunStore, report: Report, checkpoint_seconds: fl
         try:
             return _learn(unit, store, directory, report, checkpoint_seconds)
         except Exception:
-            (directory / FAULT).write_text(traceback.format_exc(), encoding="utf-8")
+            with suppress(OSError):  # a full disk must not hide what failed
+                (directory / FAULT).write_text(traceback.format_exc(), encoding="utf-8")
             raise
 
 

@@ -1,4 +1,6 @@
-"""dvc.yaml, as DVC runs it: every dependency exists, a new seed costs only itself, kill -9 loses nothing."""
+"""dvc.yaml, as DVC runs it: every dependency exists, a new seed costs only itself, a second `dvc repro` keeps
+out of the first one's way, and kill -9 loses nothing.
+"""
 
 import json
 import os
@@ -57,7 +59,7 @@ def units(runs: Path) -> dict[str, dict[str, bytes]]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_repro_reuses_units_and_resumes_after_kill_9(
+def test_repro_reuses_units_refuses_a_second_and_resumes_after_kill_9(
     clone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CL_LSG_TRACKING", "off")
@@ -112,8 +114,25 @@ def kill_in_the_middle(folder: Path) -> None:
         [*DVC, "repro"], cwd=folder, env=environment(), start_new_session=True, stdout=subprocess.DEVNULL
     ) as process:
         deadline = time.monotonic() + WAIT_SECONDS
+        while not list(folder.glob("runs/*/*/*/unit.json")) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        os.killpg(process.pid, signal.SIGSTOP)
+        refuses_a_second(folder)
+        os.killpg(process.pid, signal.SIGCONT)
         while len(list(folder.glob("runs/*/*/*/events.jsonl"))) < 2 and time.monotonic() < deadline:
             time.sleep(0.02)
         os.killpg(process.pid, signal.SIGKILL)
+    stale = (folder / ".dvc/tmp/rwlock").read_text()
+    assert f'"pid": {process.pid}' in stale, "the killed process left no lock behind"
     assert list(folder.glob("runs/*/*/*/result.json"))
     assert not (folder / "data/targets/digits.json").exists()
+
+
+def refuses_a_second(folder: Path) -> None:
+    """While one `dvc repro` is at work, another stops with a sentence that names its process."""
+    second = subprocess.run(
+        [*DVC, "repro"], cwd=folder, env=environment(), capture_output=True, text=True, check=False
+    )
+    assert second.returncode != 0
+    assert "busy" in second.stderr + second.stdout
+    assert "Traceback" not in second.stderr
