@@ -88,7 +88,7 @@ def test_on_a_disk_that_grows_bit_by_bit_a_unit_goes_on_where_it_stopped(
     assert contents(store.directory(unit)) == undisturbed
 
 
-@pytest.mark.parametrize("name", ["accuracy.csv", "size.png"])
+@pytest.mark.parametrize("name", ["accuracy.csv", "figures/size.png"])
 def test_no_space_for_a_table_leaves_the_old_one_and_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
@@ -100,15 +100,21 @@ def test_no_space_for_a_table_leaves_the_old_one_and_is_named(
     before = (report / name).read_bytes()
     bench.seed(2, shift=-0.05)
     bench.write()
-    (report / f".{name}.{os.getpid()}.part").symlink_to("/dev/full")
+    path = report / name
+    path.with_name(f".{path.name}.{os.getpid()}.part").symlink_to("/dev/full")
     assert main(["tables", "digits"]) == 2
     said = capsys.readouterr().err
     assert f"{name}: {FULL}; mend that, and the same command goes on" in said
     assert (report / name).read_bytes() == before
     assert main(["tables", "digits"]) == 0
-    again = {path.name: path.read_bytes() for path in report.iterdir()}
+    again = files(report)
     assert again[name] != before
-    assert not list(report.glob(".*.part"))
     shutil.rmtree(report)
     assert main(["tables", "digits"]) == 0
-    assert {path.name: path.read_bytes() for path in report.iterdir()} == again
+    assert files(report) == again
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """The bytes of all files in and below a folder."""
+    found = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in found}

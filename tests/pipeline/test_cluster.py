@@ -248,6 +248,7 @@ def test_the_cluster_learns_the_same_bytes_and_mlflow_that_was_gone_shows_them_a
 
 SHOWN = f"""
 import sys
+from mlflow import MlflowClient
 client = MlflowClient(sys.argv[1])
 (run,) = client.search_runs([client.get_experiment_by_name("{BENCHMARK}").experiment_id])
 files = [file.path for file in client.list_artifacts(run.info.run_id)]

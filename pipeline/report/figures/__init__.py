@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from io import StringIO
+from io import BytesIO, StringIO
 from pathlib import Path
 
 import matplotlib as mpl
 
+from lsg.files import write_bytes
 from pipeline.report.figures.by_task import accuracy, size
 from pipeline.report.figures.cost import cost
 from pipeline.report.figures.curves import curves
@@ -57,8 +58,9 @@ def _drawn(name: str, beside: str, make: Draw, material: Material, folder: Path)
         plot = make(material)
         if plot is None:
             return None
-        plot.figure.savefig(folder / f"{name}.png")
-        text = StringIO()
+        image, text = BytesIO(), StringIO()
+        plot.figure.savefig(image, format="png")
         plot.figure.savefig(text, format="svg", metadata=_NO_METADATA)
-    (folder / f"{name}.svg").write_text(text.getvalue(), encoding="utf-8")
+    write_bytes(folder / f"{name}.png", image.getvalue())
+    write_bytes(folder / f"{name}.svg", text.getvalue().encode())
     return Drawn(name, beside, plot.title, plot.note, text.getvalue())
