@@ -1,4 +1,4 @@
-"""From the options of `cl-lsg sweep` to a sweep."""
+"""From the options of the command line to a sweep."""
 
 from __future__ import annotations
 

@@ -116,11 +116,6 @@ class Sweep:
                 f"{self.study.benchmark} has no validation images to choose by; set "
                 f"presets.{self.study.benchmark}.data.validation above 0"
             )
-        if not self.study.units_known(plan):
-            raise UserError(
-                f"{self.study.method} stays within the sizes of another method; sweep that one, or set "
-                f"learn.{self.study.method}.sizes"
-            )
         for domain in self.space:
             others = [{**first, domain.key: value} for value in domain.values[1:]]
             units = [self._starting_units(values) for values in (first, *others)]

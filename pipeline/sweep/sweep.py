@@ -1,4 +1,4 @@
-"""`cl-lsg sweep`: run the trials, show them as they come on, and leave what a person needs to choose."""
+"""A whole sweep: run the trials, show them as they come on, and leave what a person needs to choose."""
 
 from __future__ import annotations
 

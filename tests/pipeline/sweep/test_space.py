@@ -81,6 +81,7 @@ def test_values_become_sections_of_the_file() -> None:
         ),
         ("learn.ewc.x=choice:1,2", [], "cl-lsg", "there is no section learn.ewc"),
         ("train.lr=choice:0.1,0.2", ["protocol=paper"], "cl-lsg", "add -S protocol=clean"),
+        ("learn.grow-matched.cap=choice:1.2,1.3", [], "grow-matched", "stays within the sizes of cl-lsg"),
         ("train.lr=choice:0.1,0.2", [], "ewc", "methods: ewc is none of the sections of learn"),
     ],
 )
