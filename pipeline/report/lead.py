@@ -29,7 +29,7 @@ def _sentences(frames: Frames, table: pd.DataFrame) -> Iterator[str]:
         yield (
             f"{SUBJECT}: {_reached(table, SUBJECT)}; {abs(points):.1f} points {side} "
             f"{REFERENCE} with {100 * one['size'] / other['size']:.3g} % of its weights and "
-            f"{one['macs'] / other['macs']:.2g} times its operations. "
+            f"{one['macs'] / other['macs']:.2f} times its operations. "
             f"It forgets {100 * one['forgetting']:.1f} points."
         )
 

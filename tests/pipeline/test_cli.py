@@ -185,7 +185,7 @@ def test_the_papers_plan_leaves_out_what_has_no_images_and_says_so(
         in text
     )
     assert "cifar100-split: 87 units (10 tasks, seeds 1, 2, 3, scratch, fine-tune, pnn, " in text
-    assert "cifar100-superclass: 144 units (20 tasks" in text
+    assert "cifar100-superclass: 147 units (20 tasks" in text
     assert main(["plan", "--paper", "--overrides"]) == 0
     overrides = capsys.readouterr().out.split()
     assert overrides[:2] == ["-S", "benchmarks=[cifar100-split,cifar100-superclass]"]
