@@ -18,7 +18,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-RESULTS = Path(__file__).parents[1] / "results/cifar100-split"
+RESULTS = Path(__file__).parents[1] / "results/cifar100-split/tasks-1-3-seed1-ablation"
 BASELINES = ("scratch", "fine-tune")
 EPOCHS_A_TASK = 20
 
@@ -41,7 +41,7 @@ class Cluster:
     restart     seconds that a worker needs before each attempt (process, imports, data)
     slow_share, slow_factor  the first workers of the cluster take this much longer
     launch      seconds of the driver for each attempt (Ray: about 1 ms)
-    write       seconds of the driver for each unit with news (MLflow: 0.011 sqlite, 0.1 a server; measured)
+    write       seconds of the driver for each unit with news (MLflow: about 0.011 sqlite, 0.1 a server)
     poll        seconds between two looks for news, at least
     """
 
@@ -163,12 +163,11 @@ class _Stage:
 
 
 def measured(results: Path = RESULTS, seeds: int = 1, speedup: float = 1.0) -> list[list[Work]]:
-    """The stages of the recorded experiments, each unit once a seed, on machines so many times faster."""
+    """The stages of a recorded experiment, each unit once a seed, on machines so many times faster."""
     seconds: dict[str, dict[int, float]] = {}
-    for path in sorted(results.glob("*/cost.csv")):
-        with path.open(newline="") as file:
-            for row in csv.DictReader(file):
-                seconds.setdefault(row["unit"], {})[int(row["task"])] = float(row["seconds"]) / speedup
+    with (results / "cost.csv").open(newline="") as file:
+        for row in csv.DictReader(file):
+            seconds.setdefault(row["unit"], {})[int(row["task"])] = float(row["seconds"]) / speedup
     stages: list[list[Work]] = [[], []]
     for unit, by_task in seconds.items():
         total = sum(by_task.values())
@@ -204,7 +203,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--results", type=Path, default=RESULTS, help="folder of recorded experiments")
+    add("--results", type=Path, default=RESULTS, help="folder of a recorded experiment")
     add("--seeds", type=int, default=100, help="times that every recorded unit is run")
     add("--speedup", type=float, default=1.0, help="how much faster a worker is than the recorded one")
     add("--workers", type=int, nargs="+", default=[1, 10, 100, 300, 1000])

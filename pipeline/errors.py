@@ -1,4 +1,4 @@
-"""The one error that a person is meant to read."""
+"""The one error that a person is meant to read, and other errors as one line."""
 
 
 class UserError(Exception):
@@ -7,3 +7,9 @@ class UserError(Exception):
     The message is one sentence or two: what is wrong, with its name, then the remedy. The command line
     prints it as one line and exits with status 2.
     """
+
+
+def first_line(error: BaseException) -> str:
+    """An exception as one line: its type and the first line of its message."""
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import lsg
+from pipeline.errors import first_line
 from pipeline.machine import Machine
 from pipeline.records import Tail
 from pipeline.runs import RunStore, run_unit
@@ -150,12 +151,6 @@ class _Ear(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self.heard.append(record.getMessage())
-
-
-def first_line(error: BaseException) -> str:
-    """An exception as one line: its type and the first line of its message."""
-    text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
 
 
 def _run_here(board: Board, machine: Machine) -> None:

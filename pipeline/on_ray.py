@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import UserError
-from pipeline.executors import TICK_SECONDS, Board, first_line, learn_and_listen
+from pipeline.errors import UserError, first_line
+from pipeline.executors import TICK_SECONDS, Board, learn_and_listen
 from pipeline.machine import Machine
 from pipeline.runs import RunStore
 from pipeline.units import Unit
@@ -34,9 +34,7 @@ STARTS = 3
 def run_on_ray(board: Board, machine: Machine, count: int) -> None:
     """Run the board's `count` units. Raises UserError when no machine of the cluster could ever take one."""
     with cluster(machine):
-        workers = machine.workers or int(total("CPU")) // machine.threads or 1
-        share = gpu_share(machine, min(count, workers))
-        require_room(machine.threads, share)
+        workers, share = room(machine, count)
         task = ray.remote(_work).options(
             num_cpus=machine.threads,
             num_gpus=share,
@@ -114,22 +112,33 @@ def _start(address: str, limits: dict[str, Any]) -> None:
             return
 
 
-def total(resource: str) -> float:
+def room(machine: Machine, count: int) -> tuple[int, float]:
+    """How many of `count` units run at a time, and each one's GPUs.
+
+    Raises UserError where no machine of the cluster has room for one.
+    """
+    workers = machine.workers or int(_total("CPU")) // machine.threads or 1
+    share = _gpu_share(machine, min(count, workers))
+    _require_room(machine.threads, share)
+    return workers, share
+
+
+def _total(resource: str) -> float:
     """How much of a resource the cluster has."""
     resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     return resources.get(resource, 0)
 
 
-def gpu_share(machine: Machine, at_once: int) -> float:
+def _gpu_share(machine: Machine, at_once: int) -> float:
     """GPUs of a unit: as set, or the cluster's GPUs shared out among the units that run at once."""
     if machine.gpu_share is not None:
         return machine.gpu_share
     if machine.numerics().device == "cpu":
         return 0
-    return float(min(1, total("GPU") / at_once)) or 1
+    return float(min(1, _total("GPU") / at_once)) or 1
 
 
-def require_room(threads: int, share: float) -> None:
+def _require_room(threads: int, share: float) -> None:
     """Raise UserError where no machine has room: Ray would wait for ever for one that does not exist."""
     alive = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
     nodes = [node["Resources"] for node in alive]

@@ -11,7 +11,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from pipeline.errors import UserError
+from pipeline.errors import UserError, first_line
 from pipeline.records import DEFINITION
 from pipeline.run_sets import Members
 from pipeline.runs import checkout
@@ -114,7 +114,7 @@ def attach_report(uri: str | None, benchmark: str, folder: Path) -> None:
     try:
         write_report(Experiment(store, benchmark), folder)
     except _store_faults() as error:
-        _LOG.warning("MLflow's store %s has no report of %s (%s)", store, benchmark, _first_line(error))
+        _LOG.warning("MLflow's store %s has no report of %s (%s)", store, benchmark, first_line(error))
 
 
 def links(uri: str | None, benchmark: str) -> dict[str, str]:
@@ -129,7 +129,7 @@ def links(uri: str | None, benchmark: str) -> dict[str, str]:
     try:
         found = paths(store, benchmark)
     except _store_faults() as error:
-        raise UserError(f"MLflow's store {store} cannot be read: {_first_line(error)}; start it") from error
+        raise UserError(f"MLflow's store {store} cannot be read: {first_line(error)}; start it") from error
     if found is None:
         raise UserError(f"MLflow's store {store} has no experiment {benchmark}; run it, or rebuild the view")
     server = store.rstrip("/") if store.startswith("http") else ""
@@ -177,7 +177,7 @@ class MlflowTracker:
         try:
             self._write(closing=True)
         except _store_faults() as error:
-            raise UserError(f"MLflow's store {self._uri} cannot be written: {_first_line(error)}") from error
+            raise UserError(f"MLflow's store {self._uri} cannot be written: {first_line(error)}") from error
         written = sum(view.wrote for view in self._views.values())
         return Rebuilt(written, len(self._views) - written)
 
@@ -225,7 +225,7 @@ class MlflowTracker:
             _LOG.warning(
                 "MLflow's store %s cannot be written (%s); training goes on, the view is completed later",
                 self._uri,
-                _first_line(error),
+                first_line(error),
             )
             self._warned = True
         self._forget()
@@ -265,7 +265,3 @@ def _store_faults() -> tuple[type[Exception], ...]:
     from sqlalchemy.exc import SQLAlchemyError
 
     return MlflowException, RequestException, SQLAlchemyError, OSError
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]

@@ -9,24 +9,19 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
 
+from pipeline.report.figures.plot import PERCENT, TIMES, save
 from pipeline.report.style import MUTED, SHEET, TEXT, lines
 from pipeline.sweep.choice import Row, front
 from pipeline.sweep.settings import Sweep
 from pipeline.sweep.space import as_text
 
-_NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))  # equal data, equal bytes
-
 
 def draw(sweep: Sweep, rows: Sequence[Row], chosen: Row, path: Path) -> list[Path]:
     """Write `path` with .svg and .png behind it; returns both."""
     with mpl.rc_context(SHEET | {"axes.grid.axis": "both", "svg.hashsalt": "sweep"}):
-        figure = _figure(sweep, rows, chosen)
-        written = [path.with_name(f"{path.name}.{kind}") for kind in ("svg", "png")]
-        figure.savefig(written[0], metadata=_NO_METADATA)
-        figure.savefig(written[1])
-    return written
+        save(_figure(sweep, rows, chosen), path)
+    return [path.with_name(f"{path.name}.{kind}") for kind in ("svg", "png")]
 
 
 def _figure(sweep: Sweep, rows: Sequence[Row], chosen: Row) -> Figure:
@@ -48,8 +43,8 @@ def _figure(sweep: Sweep, rows: Sequence[Row], chosen: Row) -> Figure:
         label="none is smaller and better",
     )
     _mark(axes, sweep, chosen)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}x"))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
+    axes.xaxis.set_major_formatter(TIMES)
+    axes.yaxis.set_major_formatter(PERCENT)
     axes.set_xlabel("size over the dense 1x network")
     axes.set_ylabel("validation accuracy")
     figure.legend(loc="outside upper left", ncols=2)

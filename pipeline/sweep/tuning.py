@@ -12,9 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from pipeline.errors import UserError
-from pipeline.executors import first_line
-from pipeline.on_ray import CRASHES, cluster, gpu_share, require_room, total
+from pipeline.errors import UserError, first_line
+from pipeline.on_ray import CRASHES, cluster, room
 from pipeline.runs import run_unit
 from pipeline.stage import work
 from pipeline.sweep.settings import Sweep
@@ -50,9 +49,7 @@ def run_trials(sweep: Sweep, listener: Listener) -> None:
     study, machine = sweep.study, sweep.study.bench.machine
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
     with cluster(machine):
-        workers = machine.workers or int(total("CPU")) // machine.threads or 1
-        share = gpu_share(machine, min(sweep.count, workers))
-        require_room(machine.threads, share)
+        workers, share = room(machine, sweep.count)
         needed = study.needed(study.plan(sweep.first_values()))
         if needed:
             work("targets", study.benchmark, needed, study.bench, split="validation")

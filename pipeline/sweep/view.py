@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
+from pipeline.errors import first_line
 from pipeline.sweep.choice import Row, choose, rule
 from pipeline.sweep.settings import Sweep
 from pipeline.sweep.space import as_text
@@ -66,10 +67,8 @@ class SweepView:
             self._lose(error)
 
     def _lose(self, error: Exception) -> None:
-        first = (str(error) or type(error).__name__).splitlines()[0]
-        _LOG.warning(
-            "MLflow's store %s cannot be written (%s); the same sweep completes it", self._uri, first
-        )
+        why = first_line(error)
+        _LOG.warning("MLflow's store %s cannot be written (%s); the same sweep completes it", self._uri, why)
         self._uri = None
 
     def _connected(self) -> Experiment:

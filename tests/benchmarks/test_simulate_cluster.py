@@ -55,8 +55,7 @@ def test_the_driver_launches_one_after_the_other_and_writes_for_each_unit_with_n
 
 
 def test_recorded_units_are_read_once_and_go_to_their_stage(tmp_path: Path) -> None:
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run/cost.csv").write_text(
+    (tmp_path / "cost.csv").write_text(
         "method,task,seconds,unit\n"
         "scratch,1,40,digits/scratch/seed1-task01-a\n"
         "fine-tune,1,40,digits/scratch/seed1-task01-a\n"
@@ -70,7 +69,7 @@ def test_recorded_units_are_read_once_and_go_to_their_stage(tmp_path: Path) -> N
     assert "6 units, 0.1 hours of work" in table([targets, learn], [Cluster(2)])
 
 
-def test_the_recorded_experiments_are_there() -> None:
+def test_the_recorded_experiment_is_there() -> None:
     targets, learn = measured()
     assert targets
     assert learn

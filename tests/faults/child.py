@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from lsg import certificate
-from pipeline.executors import first_line
+from pipeline.errors import first_line
 from pipeline.runs import RunStore, run_unit
 from pipeline.units import Unit
 

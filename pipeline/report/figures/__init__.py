@@ -2,12 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from io import BytesIO, StringIO
 from pathlib import Path
 
 import matplotlib as mpl
 
-from lsg.files import write_bytes
 from pipeline.report.figures.by_task import accuracy, size
 from pipeline.report.figures.cost import cost
 from pipeline.report.figures.curves import curves
@@ -15,7 +13,7 @@ from pipeline.report.figures.growth import growth
 from pipeline.report.figures.matrix import matrix
 from pipeline.report.figures.owners import owners
 from pipeline.report.figures.pareto import pareto
-from pipeline.report.figures.plot import Draw
+from pipeline.report.figures.plot import Draw, save
 from pipeline.report.figures.reuse import reuse
 from pipeline.report.material import Material
 from pipeline.report.style import SHEET
@@ -32,7 +30,6 @@ FIGURES: Mapping[str, tuple[str, Draw]] = {
     "curves": ("growth", curves),
 }
 """For each figure the table that it stands beside, and what draws it."""
-_NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))  # equal data, equal bytes
 
 
 @dataclass(frozen=True)
@@ -58,9 +55,5 @@ def _drawn(name: str, beside: str, make: Draw, material: Material, folder: Path)
         plot = make(material)
         if plot is None:
             return None
-        image, text = BytesIO(), StringIO()
-        plot.figure.savefig(image, format="png")
-        plot.figure.savefig(text, format="svg", metadata=_NO_METADATA)
-    write_bytes(folder / f"{name}.png", image.getvalue())
-    write_bytes(folder / f"{name}.svg", text.getvalue().encode())
-    return Drawn(name, beside, plot.title, plot.note, text.getvalue())
+        svg = save(plot.figure, folder / name)
+    return Drawn(name, beside, plot.title, plot.note, svg)

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from io import BytesIO, StringIO
+from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -11,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
 
+from lsg.files import write_bytes
 from pipeline.report.material import Material
 from pipeline.report.style import lines
 
@@ -19,6 +22,7 @@ TIMES = FuncFormatter(lambda value, _: f"{value:g}x")
 WIDTH = 7.6  # inches of a figure that fills the page
 FEW_TASKS = 10  # so many fit with a number in each cell of a grid
 _LEGEND_COLUMNS = 5
+_NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))  # equal data, equal bytes
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,16 @@ class Plot:
 
 Draw = Callable[[Material], Plot | None]
 """Draws one figure; None where the experiment lacks what it shows."""
+
+
+def save(figure: Figure, path: Path) -> str:
+    """Writes <path>.png and <path>.svg, each whole or not at all; returns the SVG's text."""
+    image, text = BytesIO(), StringIO()
+    figure.savefig(image, format="png")
+    figure.savefig(text, format="svg", metadata=_NO_METADATA)
+    write_bytes(path.with_name(f"{path.name}.png"), image.getvalue())
+    write_bytes(path.with_name(f"{path.name}.svg"), text.getvalue().encode())
+    return text.getvalue()
 
 
 def ticks(tasks: int, most: int = 20) -> list[int]:
