@@ -177,8 +177,8 @@ def conditions(frames: Frames) -> str:
 
 
 def percent(value: Estimate) -> Cell:
-    """A fraction as a percentage."""
-    return Cell(with_half(value, lambda number: f"{100 * number:.1f}"), value.mean)
+    """A fraction as a percentage. What rounds to zero has no sign."""
+    return Cell(with_half(value, lambda number: f"{round(100 * number, 1) + 0.0:.1f}"), value.mean)
 
 
 def times(value: Estimate) -> Cell:

@@ -11,8 +11,8 @@ import pytest
 
 from pipeline.errors import UserError
 from pipeline.report.frames import Frames, read_frames
-from pipeline.report.layout import all_tables, growth_table
-from pipeline.report.statistics import estimate, metrics, totals
+from pipeline.report.layout import all_tables, growth_table, percent
+from pipeline.report.statistics import Estimate, estimate, metrics, totals
 from pipeline.report.style import GROUND, INKS, LINES, lines
 from pipeline.report.text import summary_text
 from pipeline.tables import tables
@@ -242,12 +242,16 @@ def contents(folder: Path) -> dict[Path, bytes]:
     return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_metrics_are_flat_numbers(bench: Bench) -> None:
+def test_metrics_are_few_flat_numbers(bench: Bench) -> None:
     found = metrics(bench.frames())
     assert set(found) == {
-        f"{method}.{name}" for method in ("scratch", "fine-tune", "cl-lsg") for name in ("average", "size")
+        f"{method}.{name}" for method in ("scratch", "cl-lsg") for name in ("average", "size")
     }
     assert found["scratch.average"] == pytest.approx((0.9 + 0.8 + 0.7) / 3)
+
+
+def test_what_rounds_to_zero_has_no_sign() -> None:
+    assert [percent(Estimate(value)).text for value in (-0.0003, -0.0006, 0.0004)] == ["0.0", "-0.1", "0.0"]
 
 
 def test_forward_transfer_compares_with_scratch(bench: Bench) -> None:

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 from numpy.typing import NDArray
 
 from pipeline.report.figures.plot import PERCENT, TIMES, WIDTH, Plot, legend
@@ -29,6 +30,7 @@ def pareto(material: Material) -> Plot | None:
         scatter(axes, table, "size", column)
         axes.plot(unbeaten["size"], unbeaten[column], "o", markersize=15, fillstyle="none", color=TEXT.light)
         axes.set_xscale("log", base=2)
+        axes.xaxis.set_major_locator(LogLocator(2, numticks=5))
         axes.xaxis.set_major_formatter(TIMES)
         axes.set_xlabel("size over the dense 1x network")
     left.yaxis.set_major_formatter(PERCENT)
