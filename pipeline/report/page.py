@@ -57,8 +57,8 @@ def _anchor(row: Row) -> str | None:
 
 
 def _cell_anchor(row: Row, cell: Cell) -> str | None:
-    """Where a number of one task leads: to what its method decided there."""
-    return task_anchor(_method(row), cell.task) if cell.task and row.units else None
+    """Where a cell leads: a number of one task to what its method decided there, others as their row."""
+    return task_anchor(_method(row), cell.task) if cell.task and row.units else _anchor(row)
 
 
 def _method(row: Row) -> str:

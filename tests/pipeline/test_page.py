@@ -167,6 +167,15 @@ def test_a_number_of_one_task_leads_to_its_decisions(page: Page) -> None:
     assert page.locator("tr:target code").inner_text().startswith("digits/cl-lsg/seed1-")
 
 
+def test_every_cell_of_a_run_leads_somewhere_and_those_without_a_run_nowhere(page: Page) -> None:
+    for name in ("Summary", "Accuracy", "Model size", "Growth", "Decisions"):
+        cells = page.get_by_role("region", name=name, exact=True).locator("tbody :is(td, th)")
+        assert cells.count() == cells.locator("a").count() > 0, name
+    claims = page.get_by_role("region", name="Claims of the paper", exact=True)
+    assert claims.locator("tbody td").count() > 0
+    assert claims.locator("tbody a").count() == 0
+
+
 def test_it_prints_without_what_only_a_screen_needs(page: Page) -> None:
     page.emulate_media(media="print", color_scheme="dark")
     light = "rgb({}, {}, {})".format(*(int(GROUND.light[place : place + 2], 16) for place in (1, 3, 5)))
