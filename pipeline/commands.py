@@ -180,11 +180,9 @@ def _params(arguments: Arguments) -> Params:
 
 def _bench(arguments: Arguments) -> Bench:
     """Where and how the command's units run."""
-    uri = getattr(arguments, "tracking", None)
-    if uri is not None:
-        os.environ["CL_LSG_TRACKING"] = "off" if uri == "off" else "mlflow"
     given = {name: getattr(arguments, name, None) for name in ("executor", "workers")}
-    bench = Bench(read_machine(given), RunStore.from_environment(), tracking=None if uri == "off" else uri)
+    tracking_uri = getattr(arguments, "tracking", None)
+    bench = Bench(read_machine(given), RunStore.from_environment(), tracking=tracking_uri)
     restore(bench.data, bench.store)
     return bench
 

@@ -64,7 +64,7 @@ class Rebuilt(NamedTuple):
 
 
 def open_tracker(uri: str | None, benchmark: str, interval: float = 1.0) -> Tracker:
-    """A tracker of one benchmark's units in the store at `uri`, or where the environment says.
+    """A tracker of one benchmark's units in the store at `uri` (off: none), or where the environment says.
 
     `CL_LSG_TRACKING` is `mlflow` (default) or `off`; `MLFLOW_TRACKING_URI` names the store, by default the
     file mlflow.db of the checkout. Polls closer together than `interval` seconds do nothing.
@@ -75,11 +75,11 @@ def open_tracker(uri: str | None, benchmark: str, interval: float = 1.0) -> Trac
 
 
 def store_uri(uri: str | None) -> str | None:
-    """The store to write to: at `uri`, or where the environment says; None for none.
+    """The store to write to: at `uri` (off: none), or where the environment says; None for none.
 
     Raises as `open_tracker`.
     """
-    if not _is_on():
+    if uri == "off" or (uri is None and not _is_on()):
         return None
     _load_mlflow()
     return uri or default_uri()

@@ -376,6 +376,16 @@ def test_off_needs_no_mlflow(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     subprocess.run([sys.executable, "-c", tell], check=True, env={**os.environ, "CL_LSG_TRACKING": "off"})
 
 
+def test_off_as_an_option_wins_over_the_environment_and_leaves_it_alone(
+    monkeypatch: pytest.MonkeyPatch, uri: str
+) -> None:
+    monkeypatch.setenv("CL_LSG_TRACKING", "mlflow")
+    assert isinstance(open_tracker("off", made.BENCHMARK), Off)
+    assert isinstance(open_tracker(uri, made.BENCHMARK), MlflowTracker)
+    monkeypatch.setenv("CL_LSG_TRACKING", "off")
+    assert isinstance(open_tracker(uri, made.BENCHMARK), MlflowTracker)
+
+
 def test_an_unknown_choice_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CL_LSG_TRACKING", "wandb")
     with pytest.raises(UserError, match="CL_LSG_TRACKING=wandb"):
@@ -461,9 +471,9 @@ def test_a_report_without_a_store_is_a_warning(
     (tmp_path / "file").write_text("")
     broken = f"sqlite:///{tmp_path}/file/mlflow.db"
     monkeypatch.setenv("CL_LSG_TRACKING", "off")
-    attach_report(broken, made.BENCHMARK, folder)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", broken)
+    attach_report(None, made.BENCHMARK, folder)
     assert not caplog.records
-    monkeypatch.setenv("CL_LSG_TRACKING", "mlflow")
     attach_report(broken, made.BENCHMARK, folder)
     assert "has no report of digits" in caplog.text
 
