@@ -77,7 +77,8 @@ def measure(network: str, share: float, rounds: int) -> str:
     architecture = NETWORKS[network](SHAPES[network])
     widths = seed_widths(architecture, share)
     size = architecture.weights(widths) / architecture.weights(architecture.streams)
-    images, labels = torch.randn(BATCH, *SHAPES[network]), torch.arange(BATCH) % CLASSES
+    images = torch.randn(BATCH, *SHAPES[network]).contiguous(memory_format=torch.channels_last)
+    labels = torch.arange(BATCH) % CLASSES
     masked, dense = MaskedStep(architecture, widths), DenseStep(architecture, widths)
     actions = {"masked": lambda: masked(images, labels), "dense": lambda: dense(images, labels)}
     seconds = interleaved(actions, rounds)

@@ -78,11 +78,15 @@ def load_task(folder: Path, number: int) -> Task:
 
 
 def normalised(images: Tensor, task: Task, device: torch.device | str, dtype: torch.dtype) -> Tensor:
-    """uint8 images as floats with the task's mean at 0 and its deviation at 1, on the device."""
+    """uint8 images as floats with the task's mean at 0 and its deviation at 1, on the device.
+
+    Channels last in memory, as networks then compute throughout: convolutions and pooling of these sizes take
+    up to half as long.
+    """
     shape = (1, -1, 1, 1)
     mean = torch.tensor(task.mean, dtype=dtype, device=device).view(shape)
     std = torch.tensor(task.std, dtype=dtype, device=device).view(shape)
-    return (images.to(device).to(dtype) / 255 - mean) / std
+    return ((images.to(device).to(dtype) / 255 - mean) / std).contiguous(memory_format=torch.channels_last)
 
 
 class Batches:
@@ -111,7 +115,8 @@ class Batches:
         height, width = task.train.images.shape[2:]
         padded = pad(task.train.images, (crop_padding,) * 4)
         windows = normalised(padded, task, device, dtype).unfold(2, height, 1).unfold(3, width, 1)
-        self.windows = windows.permute(0, 2, 3, 1, 4, 5)
+        self.windows = windows.permute(0, 2, 3, 4, 5, 1)
+        """`[N, shifts down, shifts right, H, W, C]`, a view: an image in memory's order."""
         self.labels = task.train.labels.to(device)
 
     def __len__(self) -> int:
@@ -128,5 +133,5 @@ class Batches:
         for index, down, right, flip in (part.unbind(0) for part in plan.split(self.batch_size, 1)):
             images = self.windows[index, down, right]
             if self.flip:
-                images = torch.where(flip.bool().view(-1, 1, 1, 1), images.flip(3), images)
-            yield images, self.labels[index]
+                images = torch.where(flip.bool().view(-1, 1, 1, 1), images.flip(2), images)
+            yield images.permute(0, 3, 1, 2), self.labels[index]

@@ -2,7 +2,8 @@
 
 Every masked layer is a grid of kernels `[outputs, inputs, area]`. The table puts all grids behind one
 another, layers of equal area together, so that a quantity a weight is one vector of `weights` entries, a
-quantity a kernel one of `count` entries, and the update of `lsg.update` a handful of vector operations.
+quantity a kernel one of `count` entries, and the update of `lsg.update` a handful of vector operations on
+each block: on an accelerator a block for each area (few launches), on a CPU blocks that fit its cache.
 Channels have an index too: 0 is the channel that is always on (an image's, a class's), then come the
 streams one after the other. `input` and `output` name the channels that each kernel reads and writes.
 """
@@ -18,6 +19,8 @@ from torch import Tensor
 from lsg.networks.architecture import CLASSES, IMAGE, Architecture, Widths
 
 ALWAYS_ON = 0
+MOST_WEIGHTS, MOST_KERNELS = 2**19, 2**16
+"""Of a block on a CPU: what a step computes there stays in its caches, and calls still cost little."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,20 @@ class Block:
     area: int
     kernels: slice
     weights: slice
+
+    def rows(self, per_weight: Tensor) -> Tensor:
+        """The block's part of a per-weight vector, as a view `[kernels, area]`."""
+        return per_weight[self.weights].view(-1, self.area)
+
+    def pieces(self) -> list[Block]:
+        """The block as consecutive ones within `MOST_WEIGHTS` and `MOST_KERNELS`."""
+        first, last = self.kernels.start, self.kernels.stop
+        step = min(MOST_KERNELS, MOST_WEIGHTS // self.area)
+        origin = self.weights.start - first * self.area
+        return [
+            Block(self.area, slice(begin, end), slice(origin + begin * self.area, origin + end * self.area))
+            for begin, end in ((begin, min(begin + step, last)) for begin in range(first, last, step))
+        ]
 
 
 class KernelTable:
@@ -38,7 +55,7 @@ class KernelTable:
         self.widths = {stream: widths[stream] for stream in architecture.streams}
         self.layers = sorted((*architecture.layers, architecture.head), key=lambda layer: layer.area)
         self.shapes = {layer.name: architecture.shape(layer, widths, classes) for layer in self.layers}
-        self._lay_out_kernels()
+        self._lay_out_kernels(in_pieces=torch.device(device).type == "cpu")
         self._lay_out_channels()
         sizes = {stream: span.stop - span.start for stream, span in self.channels_of.items()}
         sizes |= {IMAGE: architecture.image_shape[0], CLASSES: classes}
@@ -51,7 +68,7 @@ class KernelTable:
         self.input = torch.cat(inputs).to(device)
         self.output = torch.cat(outputs).to(device)
 
-    def _lay_out_kernels(self) -> None:
+    def _lay_out_kernels(self, in_pieces: bool) -> None:
         self.kernels_of: dict[str, slice] = {}
         self.weights_of: dict[str, slice] = {}
         self.blocks: list[Block] = []
@@ -63,7 +80,8 @@ class KernelTable:
                 self.kernels_of[layer.name] = slice(kernel, kernel + count)
                 self.weights_of[layer.name] = slice(weight, weight + count * area)
                 kernel, weight = kernel + count, weight + count * area
-            self.blocks.append(Block(area, slice(first_kernel, kernel), slice(first_weight, weight)))
+            whole = Block(area, slice(first_kernel, kernel), slice(first_weight, weight))
+            self.blocks += whole.pieces() if in_pieces else [whole]
         self.count, self.weights = kernel, weight
 
     def _lay_out_channels(self) -> None:
@@ -87,16 +105,3 @@ class KernelTable:
     def kernel_grid(self, per_kernel: Tensor, layer: str) -> Tensor:
         """The layer's part of a per-kernel vector, as a view `[outputs, inputs]`."""
         return per_kernel[self.kernels_of[layer]].view(self.shapes[layer][:2])
-
-    def rows(self, per_weight: Tensor) -> list[Tensor]:
-        """A per-weight vector as one view `[kernels, area]` for each block."""
-        return [per_weight[block.weights].view(-1, block.area) for block in self.blocks]
-
-    def columns(self, per_kernel: Tensor) -> list[Tensor]:
-        """A per-kernel vector as one view `[kernels, 1]` for each block, to broadcast over `rows`."""
-        return [per_kernel[block.kernels].unsqueeze(1) for block in self.blocks]
-
-    def dot(self, left: Tensor, right: Tensor) -> Tensor:
-        """For each kernel the inner product of two per-weight vectors: `[count]`."""
-        products = left * right
-        return torch.cat([row.sum(1) for row in self.rows(products)])

@@ -1,12 +1,10 @@
 """SGD, Adam and AdamW over entries of which some must not move at all.
 
 Zeroing a gradient does not freeze a weight: momentum, Adam's moments and weight decay still move it. An
-optimizer here takes a mask `moving`; where it is off, the value *and* the optimizer's state stay as
-they are, bit for bit. State tensors have the shape of the values and start at zero, so they grow, shrink
-and go to disk with them. Where everything moves, results equal those of `torch.optim`.
-
-Such a mask is an integer an entry, all bits set where it moves (`lanes`), and what moves is copied by
-exclusive or: `torch.where` takes a branch an entry and is seven times slower on a CPU.
+optimizer here takes a tensor `moving` of ones and zeros. Every change of a value *and* of the optimizer's
+state is multiplied by it, so what may not move stays as it is, to the last bit, whatever the other entries
+do. State tensors have the shape of the values and start at zero, so they grow, shrink and go to disk with
+them. Where everything moves, results equal those of `torch.optim`.
 """
 
 from __future__ import annotations
@@ -18,8 +16,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-LANES = {torch.float32: torch.int32, torch.float64: torch.int64}
-"""The integers as wide as a value."""
+SMALLEST = 1e-6
+"""Less than any bias correction after a step."""
 
 
 class Optimizer(Protocol):
@@ -35,30 +33,37 @@ class Optimizer(Protocol):
         state: Mapping[str, Tensor],
         moving: Tensor | None,
         rate: float,
-        decay: Tensor | None,
+        decay: Tensor | float | None,
     ) -> None:
-        """Change `value` and `state` in place where `moving` (None: everywhere).
+        """Change `value` and `state` in place where `moving` is 1 and not where it is 0 (None: everywhere).
 
-        `moving` (see `lanes`) and `decay` (the weight decay of each entry) broadcast to the shape of
-        `value`; `gradient` may be overwritten.
+        `decay` is the weight decay, one number or each entry's, and broadcasts to the shape of `value`;
+        `gradient` may be overwritten.
         """
 
 
-def lanes(moving: Tensor, dtype: torch.dtype) -> Tensor | None:
-    """Booleans as `Optimizer.step` takes them for values of this type: integers with all bits or none set.
+def moving_or_none(moving: Tensor, dtype: torch.dtype) -> Tensor | None:
+    """Booleans as `Optimizer.step` takes them: ones and zeros.
 
     None where everything moves, so that a dense network pays nothing for the possibility.
     """
-    return None if bool(moving.all()) else moving.to(LANES[dtype]).neg_()
+    return None if bool(moving.all()) else moving.to(dtype)
 
 
-def assign(target: Tensor, new: Tensor, moving: Tensor | None) -> None:
-    """Copy `new`, which is overwritten, into `target` where `moving`; elsewhere `target` keeps its bits."""
+def add_decay(gradient: Tensor, value: Tensor, decay: Tensor | float) -> None:
+    """Add the gradient of weight decay."""
+    if isinstance(decay, float):
+        gradient.add_(value, alpha=decay)
+    else:
+        gradient.addcmul_(value, decay)
+
+
+def move(value: Tensor, direction: Tensor, rate: float, moving: Tensor | None) -> None:
+    """value -= rate * direction, where it moves."""
     if moving is None:
-        target.copy_(new)
-        return
-    kept, changed = target.view(moving.dtype), new.view(moving.dtype)
-    kept.bitwise_xor_(changed.bitwise_xor_(kept).bitwise_and_(moving))
+        value.add_(direction, alpha=-rate)
+    else:
+        value.addcmul_(direction, moving, value=-rate)
 
 
 @dataclass(frozen=True)
@@ -78,15 +83,16 @@ class SGD:
         state: Mapping[str, Tensor],
         moving: Tensor | None,
         rate: float,
-        decay: Tensor | None,
+        decay: Tensor | float | None,
     ) -> None:
         if decay is not None:
-            gradient.addcmul_(value, decay)
+            add_decay(gradient, value, decay)
         if self.momentum:
-            velocity = gradient.add(state["velocity"], alpha=self.momentum)
+            velocity = state["velocity"]
+            change = torch.add(gradient, velocity, alpha=self.momentum - 1)
+            move(velocity, change, -1.0, moving)
             gradient.add_(velocity, alpha=self.momentum)
-            assign(state["velocity"], velocity, moving)
-        assign(value, value.add(gradient, alpha=-rate), moving)
+        move(value, gradient, rate, moving)
 
 
 @dataclass(frozen=True)
@@ -95,8 +101,7 @@ class Adam:
     that pause or that are born later have taken fewer steps than others."""
 
     decoupled: bool = False
-    beta1: float = 0.9
-    beta2: float = 0.999
+    betas: tuple[float, float] = (0.9, 0.999)
     epsilon: float = 1e-8
 
     @property
@@ -110,19 +115,20 @@ class Adam:
         state: Mapping[str, Tensor],
         moving: Tensor | None,
         rate: float,
-        decay: Tensor | None,
+        decay: Tensor | float | None,
     ) -> None:
-        new = value
         if decay is not None and self.decoupled:
-            new = value - rate * decay * value
+            move(value, value * decay, rate, moving)
         elif decay is not None:
-            gradient.addcmul_(value, decay)
-        mean = state["mean"].lerp(gradient, 1 - self.beta1)
-        square = state["square"].lerp(gradient.square(), 1 - self.beta2)
+            add_decay(gradient, value, decay)
+        mean, square, correction1, correction2 = (state[slot] for slot in self.slots)
         one = torch.ones((), dtype=value.dtype, device=value.device)
-        correction1 = state["correction1"].lerp(one, 1 - self.beta1)
-        correction2 = state["correction2"].lerp(one, 1 - self.beta2)
-        denominator = (square / correction2).sqrt_().add_(self.epsilon)
-        assign(value, new - rate * (mean / correction1) / denominator, moving)
-        for slot, tensor in zip(self.slots, (mean, square, correction1, correction2), strict=True):
-            assign(state[slot], tensor, moving)
+        share1, share2 = (1 - beta if moving is None else moving * (1 - beta) for beta in self.betas)
+        mean.lerp_(gradient, share1)
+        correction1.lerp_(one, share1)
+        square.lerp_(gradient.square(), share2)
+        correction2.lerp_(one, share2)
+        if moving is not None:  # what has never moved is 0 / 0 without this
+            correction1, correction2 = correction1.clamp(min=SMALLEST), correction2.clamp(min=SMALLEST)
+        denominator = torch.div(square, correction2).sqrt_().add_(self.epsilon)
+        move(value, torch.div(mean, correction1).div_(denominator), rate, moving)

@@ -26,7 +26,8 @@ from torch import Tensor
 
 from lsg.masks import GateSchedule, Noise, gate_slope, sample_gates, sample_kernels
 from lsg.networks.architecture import HEAD
-from lsg.optimizers import lanes
+from lsg.optimizers import moving_or_none
+from lsg.parts import Part, parts
 from lsg.workspace import Workspace
 
 Uniform = Callable[[int], Tensor]
@@ -45,6 +46,9 @@ class Masking:
 class Update:
     """The step above over one workspace.
 
+    It goes through the blocks of the kernel table one after the other and does all that a step does to one
+    before the next, so that on a CPU each weight comes from memory once a step and not once an operation.
+
     Args:
         workspace: what moves.
         masking: None for a dense network, in which nothing is masked or gated.
@@ -54,13 +58,18 @@ class Update:
     def __init__(self, workspace: Workspace, masking: Masking | None, weight_decay: float) -> None:
         self.workspace, self.masking = workspace, masking
         table = workspace.table
-        decay = torch.full((table.count,), weight_decay, dtype=workspace.dtype, device=workspace.device)
-        table.kernel_grid(decay, HEAD)[:] = 0.0
-        self.decay = table.columns(decay) if weight_decay else [None] * len(table.blocks)
-        self.bits = torch.ones(table.count, dtype=workspace.dtype, device=workspace.device)
-        self.unmasked = (~workspace.masked).to(workspace.dtype)
-        """1 for kernels whose bit is always on."""
+        self.decay: Tensor | None = None
+        if weight_decay:
+            self.decay = self._full(weight_decay)
+            table.kernel_grid(self.decay, HEAD)[:] = 0.0
+        self.consumed = self._full(0.0)
+        """What each kernel adds to the gradient of its input gate."""
         self._find_consumers()
+        self._set_gates(torch.ones(table.channels, dtype=workspace.dtype, device=workspace.device))
+
+    def _full(self, value: float) -> Tensor:
+        workspace = self.workspace
+        return torch.full((workspace.table.count,), value, dtype=workspace.dtype, device=workspace.device)
 
     def _find_consumers(self) -> None:
         """The kernels that read each candidate channel, candidate after candidate, and their numbers.
@@ -77,41 +86,34 @@ class Update:
 
     def begin_epoch(self, uniform: Uniform) -> None:
         """Draw the epoch's gates, settle what is paused in it, and draw the first step's masks."""
-        workspace, table = self.workspace, self.workspace.table
-        gate = torch.ones(table.channels, dtype=workspace.dtype, device=workspace.device)
+        gate = torch.ones_like(self.gate)
         if self.masking is not None and len(self.candidates):
-            self.sharpness = self.masking.gates.sharpness(workspace.on_epochs)[self.candidates]
-            logits = workspace.gate_logit.value[self.candidates]
-            bits = sample_gates(logits, uniform(table.channels)[self.candidates], self.sharpness)
-            gate[self.candidates] = bits
-            workspace.on_epochs[self.candidates] += bits
-        self.gate = gate
-        self.input_gate = gate[table.input]
-        on = (self.input_gate * gate[table.output]) > 0
-        self.moving = lanes(workspace.trainable & on, workspace.dtype)
-        self.logit_moving = lanes(workspace.masked & on, workspace.dtype)
-        self.gate_moving = lanes(workspace.candidate, workspace.dtype)
-        self.private_moving = lanes(gate[workspace.private_channel] > 0, workspace.dtype)
+            gate[self.candidates] = self._drawn_gates(self.masking, uniform)
+        self._set_gates(gate)
         self.draw(uniform)
 
-    def draw(self, uniform: Uniform) -> None:
-        """Draw the kernel masks of the next step and write the masked weights into the module."""
+    def _drawn_gates(self, masking: Masking, uniform: Uniform) -> Tensor:
         workspace = self.workspace
-        if self.masking is not None:
-            noise = self.masking.noise
-            draws = None if noise == "none" else uniform(workspace.table.count)
-            sample = sample_kernels(workspace.logit.value, draws, noise)
-            self.bits = torch.maximum(sample.bits, self.unmasked)
-            self.slope = sample.slope
-            torch.mul(self.bits, self.input_gate, out=workspace.scale)
-            self._write()
+        self.sharpness = masking.gates.sharpness(workspace.on_epochs)[self.candidates]
+        logits = workspace.gate_logit.value[self.candidates]
+        draws = uniform(workspace.table.channels)[self.candidates]
+        bits = sample_gates(logits, draws, self.sharpness)
+        workspace.on_epochs[self.candidates] += bits
+        return bits
 
-    @torch.no_grad()
-    def _write(self) -> None:
+    def _set_gates(self, gate: Tensor) -> None:
         workspace, table = self.workspace, self.workspace.table
-        weights, scales = table.rows(workspace.weight.value), table.columns(workspace.scale)
-        for effective, weight, scale in zip(table.rows(workspace.effective), weights, scales, strict=True):
-            torch.mul(weight, scale, out=effective)
+        self.gate, self.input_gate = gate, gate[table.input]
+        self.on = (self.input_gate * gate[table.output]) > 0
+        self.gate_moving = moving_or_none(workspace.candidate, workspace.dtype)
+        self.private_moving = moving_or_none(gate[workspace.private_channel] > 0, workspace.dtype)
+        self.divide()
+
+    def divide(self) -> None:
+        """Make the parts anew: which kernels move stands in them."""
+        workspace = self.workspace
+        moving, logit_moving = workspace.trainable & self.on, workspace.masked & self.on
+        self.parts = parts(workspace, moving, logit_moving, self.input_gate, self.decay)
 
     @torch.no_grad()
     def step(self, rate: float, mask_rate: float, uniform: Uniform) -> None:
@@ -121,44 +123,69 @@ class Update:
             rate: learning rate of weights, biases and BatchNorm.
             mask_rate: learning rate of the masks' and gates' logits; 0 leaves them as they are.
         """
-        if self.masking is not None and mask_rate:
-            self._step_logits(mask_rate)
-        self._step_weights(rate)
-        self.draw(uniform)
-        self.workspace.gradient.zero_()
-        self.workspace.private_gradient.zero_()
+        masks_move = self.masking is not None and mask_rate > 0
+        draws = self._draws(uniform)
+        for part in self.parts:
+            if masks_move:
+                self._step_logits(part, mask_rate)
+            self._step_weights(part, rate)
+            self._draw(part, draws)
+            part.gradient.zero_()
+        if masks_move and len(self.candidates):
+            self._step_gates(mask_rate)
+        self._step_private(rate)
 
-    def _step_logits(self, rate: float) -> None:
-        workspace, optimizer = self.workspace, self.workspace.optimizers[1]
-        assert self.masking is not None
-        sensitivity = workspace.table.dot(workspace.gradient, workspace.weight.value)
+    def _step_logits(self, part: Part, rate: float) -> None:
+        """Masks, and each kernel's term of its input gate's gradient."""
+        sensitivity = part.sensitivity()
         if len(self.candidates):
-            consumed = (self.bits * sensitivity)[self.consumers]
-            gradient = torch.segment_reduce(consumed, "sum", lengths=self.consumer_counts)
-            slope = gate_slope(workspace.gate_logit.value[self.candidates], self.sharpness)
-            self._step_gates((gradient + self.masking.penalty) * slope, rate)
-        mask_gradient = sensitivity * self.input_gate * self.slope
-        logit = workspace.logit
-        optimizer.step(logit.value, mask_gradient, logit.state, self.logit_moving, rate, None)
+            torch.mul(part.bits, sensitivity, out=self.consumed[part.kernels])
+        logit = part.logit
+        if not logit.rests:
+            gradient = sensitivity.mul_(part.input_gate).mul_(part.slope)
+            self.workspace.optimizers[1].step(logit.value, gradient, logit.state, logit.moving, rate, None)
 
-    def _step_gates(self, gradient: Tensor, rate: float) -> None:
-        workspace = self.workspace
-        trained = workspace.gate_logit
+    def _step_weights(self, part: Part, rate: float) -> None:
+        weight = part.weight
+        if weight.rests:
+            return
+        if self.masking is not None:
+            part.gradient.mul_(part.scale)
+        optimizer = self.workspace.optimizers[0]
+        optimizer.step(weight.value, part.gradient, weight.state, weight.moving, rate, part.decay)
+
+    def draw(self, uniform: Uniform) -> None:
+        """Draw masks for all kernels and write the masked weights into the module."""
+        draws = self._draws(uniform)
+        for part in self.parts:
+            self._draw(part, draws)
+
+    def _draws(self, uniform: Uniform) -> Tensor | None:
+        """Random numbers for the masks of all kernels, where the masks have noise."""
+        if self.masking is None or self.masking.noise == "none":
+            return None
+        return uniform(self.workspace.table.count)
+
+    @torch.no_grad()
+    def _draw(self, part: Part, draws: Tensor | None) -> None:
+        if self.masking is None:
+            return
+        own = None if draws is None else draws[part.kernels]
+        sample = sample_kernels(part.logit.value, own, self.masking.noise)
+        part.take(sample.bits, sample.slope)
+        part.write()
+
+    def _step_gates(self, rate: float) -> None:
+        assert self.masking is not None
+        trained = self.workspace.gate_logit
+        gradient = torch.segment_reduce(self.consumed[self.consumers], "sum", lengths=self.consumer_counts)
+        slope = gate_slope(trained.value[self.candidates], self.sharpness)
         spread = torch.zeros_like(trained.value)
-        spread[self.candidates] = gradient
-        workspace.optimizers[1].step(trained.value, spread, trained.state, self.gate_moving, rate, None)
+        spread[self.candidates] = (gradient + self.masking.penalty) * slope
+        self.workspace.optimizers[1].step(trained.value, spread, trained.state, self.gate_moving, rate, None)
 
-    def _step_weights(self, rate: float) -> None:
-        workspace, table, optimizer = self.workspace, self.workspace.table, self.workspace.optimizers[0]
-        state = {slot: table.rows(tensor) for slot, tensor in workspace.weight.state.items()}
-        moving = [None] * len(table.blocks) if self.moving is None else table.columns(self.moving)
-        values, gradients = table.rows(workspace.weight.value), table.rows(workspace.gradient)
-        scales = table.columns(workspace.scale)
-        for block, (value, gradient) in enumerate(zip(values, gradients, strict=True)):
-            if self.masking is not None:
-                gradient.mul_(scales[block])
-            own = {slot: rows[block] for slot, rows in state.items()}
-            optimizer.step(value, gradient, own, moving[block], rate, self.decay[block])
-        private = workspace.private
-        gradient = workspace.private_gradient
+    def _step_private(self, rate: float) -> None:
+        private, gradient = self.workspace.private, self.workspace.private_gradient
+        optimizer = self.workspace.optimizers[0]
         optimizer.step(private.value, gradient, private.state, self.private_moving, rate, None)
+        gradient.zero_()

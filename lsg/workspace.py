@@ -87,8 +87,6 @@ class Workspace:
         self.weight = Trained.of(weight, self.optimizers[0])
         self.effective = weight if self.dense else weight.clone()
         self.gradient = torch.zeros_like(weight)
-        self.scale = self._full(table.count, 1.0)
-        """The factor mask * gate between each kernel's unmasked and its effective weight."""
         self.trainable = self._full(table.count, True)
         self.masked = self._full(table.count, False)
         self.logit = Trained.of(self._full(table.count, INITIAL_LOGIT), self.optimizers[1])

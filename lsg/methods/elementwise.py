@@ -29,7 +29,8 @@ from lsg.masks import INITIAL_LOGIT, GateSchedule, kernel_bits
 from lsg.methods.banked import Banked
 from lsg.methods.method import Protocol
 from lsg.networks.architecture import HEAD, Architecture, Widths
-from lsg.optimizers import Adam, lanes
+from lsg.optimizers import Adam
+from lsg.parts import Part
 from lsg.training import Trainer
 from lsg.update import Masking, Uniform, Update
 from lsg.workspace import Workspace
@@ -47,23 +48,25 @@ def epochs_of(share: float, epochs: int) -> int:
 class PiggyUpdate(Update):
     """The update with Piggyback's masks: bits at the threshold, slope 1. No channel has a gate here."""
 
-    stale = True
-    """Whether logits have moved since the bits were taken from them."""
+    def divide(self) -> None:
+        super().divide()
+        for part in self.parts:
+            self._settle(part)
 
-    def draw(self, uniform: Uniform) -> None:
-        workspace = self.workspace
-        if self.masking is None:
-            return
-        if self.stale:
-            torch.maximum(kernel_bits(workspace.logit.value), self.unmasked, out=self.bits)
-            self.slope = torch.ones((), dtype=workspace.dtype, device=workspace.device)
-            workspace.scale.copy_(self.bits)
-            self.stale = False
-        self._write()
+    def _settle(self, part: Part) -> None:
+        """Take the bits from the logits; between two steps of the logits they stay."""
+        if self.masking is not None:
+            bits = kernel_bits(part.logit.value)
+            part.take(bits, torch.ones_like(bits))
 
-    def _step_logits(self, rate: float) -> None:
-        super()._step_logits(rate)
-        self.stale = True
+    def _step_logits(self, part: Part, rate: float) -> None:
+        super()._step_logits(part, rate)
+        self._settle(part)
+
+    @torch.no_grad()
+    def _draw(self, part: Part, draws: Tensor | None) -> None:
+        if self.masking is not None:
+            part.write()
 
 
 class WeightTraining(MaskedTraining):
@@ -101,7 +104,7 @@ class WeightTraining(MaskedTraining):
                 trainable[removed] = False
                 for weights in (workspace.weight.value, workspace.effective):
                     table.grid(weights, name)[removed] = 0.0
-        self.update.moving = lanes(workspace.trainable, workspace.dtype)
+        self.update.divide()
 
 
 def cubic_sparsity(progress: float, first: float, target: float) -> float:

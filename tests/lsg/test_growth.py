@@ -172,14 +172,11 @@ def test_settling_drops_closed_channels_and_changes_nothing_else() -> None:
     assert not stays.all()
     table = workspace.table
     on = torch.where(workspace.masked, workspace.logit.value > 0.005, True) & stays[table.input]
-    workspace.scale.copy_(on)
-    for effective, weight, scale in zip(
-        table.rows(workspace.effective),
-        table.rows(workspace.weight.value),
-        table.columns(workspace.scale),
-        strict=True,
-    ):
-        effective.copy_(weight * scale)
+    for layer in table.layers:
+        kernels = table.grid(workspace.weight.value, layer.name)
+        table.grid(workspace.effective, layer.name).copy_(
+            kernels * table.kernel_grid(on, layer.name).unsqueeze(2)
+        )
     images = torch.randn(5, 2, 4, 4, generator=draw, dtype=torch.float64)
     small = settled(workspace).network(workspace.architecture)
     torch.testing.assert_close(small(images), workspace.network.eval()(images), rtol=1e-12, atol=1e-12)

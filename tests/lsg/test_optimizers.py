@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from lsg.optimizers import SGD, Adam, Optimizer, assign, lanes
+from lsg.optimizers import SGD, Adam, Optimizer, moving_or_none
 
 CASES = {
     "sgd": (SGD(0.0), lambda p, wd: torch.optim.SGD([p], 0.1, weight_decay=wd)),
@@ -30,9 +32,9 @@ def run(
             value,
             gradient,
             state,
-            None if moving is None else lanes(moving, value.dtype),
+            None if moving is None else moving_or_none(moving, value.dtype),
             0.1,
-            torch.tensor(decay, dtype=torch.float64) if decay else None,
+            decay or None,
         )
     return value, state
 
@@ -62,15 +64,27 @@ def test_what_may_not_move_keeps_value_and_state(name: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_what_stays_keeps_every_bit_whatever_comes(dtype: torch.dtype) -> None:
-    """Signed zeros, denormals, infinities and NaNs on both sides, and a mask that broadcasts over columns."""
-    odd = torch.tensor([0.0, -0.0, 1e-42, float("inf"), float("nan"), -3.5], dtype=dtype)
-    target, new = (grid.clone() for grid in torch.meshgrid(odd, odd, indexing="ij"))
-    moving = torch.tensor([True, False, True, False, True, False]).unsqueeze(1)
-    expected = torch.where(moving, new, target)
-    assign(target, new.clone(), lanes(moving, dtype))
-    assert target.numpy().tobytes() == expected.numpy().tobytes()
+@pytest.mark.parametrize("name", CASES)
+@settings(max_examples=30, deadline=None)
+@given(data=st.data())
+def test_what_may_not_move_keeps_its_bits_at_any_size_of_number(
+    name: str, dtype: torch.dtype, data: st.DataObject
+) -> None:
+    """Denormals, large numbers and zero as values, states and gradients; a mask for whole rows."""
+    width = torch.finfo(dtype).bits
+    numbers = st.floats(-(2.0**30), 2.0**30, width=width).map(lambda number: number + 0.0)
+    grids = st.lists(numbers, min_size=6, max_size=6).map(
+        lambda row: torch.tensor(row, dtype=dtype).view(3, 2)
+    )
+    optimizer = CASES[name][0]
+    value, gradient = data.draw(grids), data.draw(grids)
+    state = {slot: data.draw(grids).abs().clamp(max=1) for slot in optimizer.slots}
+    before = {slot: tensor.clone() for slot, tensor in {**state, "value": value}.items()}
+    moving = torch.tensor([[0.0], [1.0], [0.0]], dtype=dtype).expand(3, 2)
+    optimizer.step(value, gradient, state, moving, 0.1, 0.01)
+    for slot, tensor in {**state, "value": value}.items():
+        assert tensor[::2].numpy().tobytes() == before[slot][::2].numpy().tobytes()
 
 
 def test_where_everything_moves_there_is_no_mask() -> None:
-    assert lanes(torch.ones(3, dtype=torch.bool), torch.float32) is None
+    assert moving_or_none(torch.ones(3, dtype=torch.bool), torch.float32) is None

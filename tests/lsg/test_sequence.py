@@ -276,7 +276,9 @@ def test_fires_when_the_freeze_is_removed(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Frozen kernels move in training: the bank refuses the solution."""
-    monkeypatch.setattr(optimizers, "assign", lambda target, new, moving: target.copy_(new))
+    monkeypatch.setattr(
+        optimizers, "move", lambda value, direction, rate, moving: value.add_(direction, alpha=-rate)
+    )
     with pytest.raises(
         ForgettingError, match=r"task 2: \d+ frozen kernels of \w+ moved, owned by tasks \[1\]"
     ):
@@ -287,7 +289,9 @@ def test_fires_when_frozen_kernels_are_overwritten(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same, with a bank that takes whatever training gives: the networks in memory have changed."""
-    monkeypatch.setattr(optimizers, "assign", lambda target, new, moving: target.copy_(new))
+    monkeypatch.setattr(
+        optimizers, "move", lambda value, direction, rate, moving: value.add_(direction, alpha=-rate)
+    )
     monkeypatch.setattr(Bank, "_check_frozen", lambda bank, task, solution: None)
     add = Bank.add
 

@@ -7,11 +7,13 @@ from contextlib import contextmanager
 
 import pytest
 import torch
+from torch import Tensor
 
 from lsg import optimizers
 from lsg.growth import Growth, initial_weights
 from lsg.masks import GateSchedule
-from lsg.optimizers import SGD, Adam, lanes
+from lsg.optimizers import SGD, Adam
+from lsg.parts import Part, parts
 from lsg.update import Masking, Uniform, Update
 from lsg.workspace import Workspace
 from tests.lsg.reference import Reference
@@ -103,25 +105,28 @@ def test_equals_autograd_in_float64(noise: str) -> None:
 class WithoutGateFactor(Update):
     """dL/da without q."""
 
-    def _step_logits(self, rate: float) -> None:
-        kept, self.input_gate = self.input_gate, torch.ones_like(self.input_gate)
-        super()._step_logits(rate)
-        self.input_gate = kept
+    def _step_logits(self, part: Part, rate: float) -> None:
+        kept, part.input_gate = part.input_gate, torch.ones_like(part.input_gate)
+        super()._step_logits(part, rate)
+        part.input_gate = kept
 
 
 class WithoutMaskFactor(Update):
     """dL/dq without a."""
 
-    def _step_logits(self, rate: float) -> None:
-        kept, self.bits = self.bits, torch.ones_like(self.bits)
-        super()._step_logits(rate)
-        self.bits = kept
+    def _step_logits(self, part: Part, rate: float) -> None:
+        kept, part.bits = part.bits, torch.ones_like(part.bits)
+        super()._step_logits(part, rate)
+        part.bits = kept
 
 
 @contextmanager
 def without_copy_back(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    def move_all(value: Tensor, direction: Tensor, rate: float, moving: Tensor | None) -> None:
+        value.add_(direction, alpha=-rate)
+
     with monkeypatch.context() as patch:
-        patch.setattr(optimizers, "assign", lambda target, new, moving: target.copy_(new))
+        patch.setattr(optimizers, "move", move_all)
         yield
 
 
@@ -133,9 +138,10 @@ def test_fails_without_the_masks_factor() -> None:
 class PausedMasksMove(WithoutGateFactor):
     """Without q in dL/da, and masks of gated-off kernels not paused: the factor alone is then visible."""
 
-    def begin_epoch(self, uniform: Uniform) -> None:
-        super().begin_epoch(uniform)
-        self.logit_moving = lanes(self.workspace.masked, self.workspace.dtype)
+    def divide(self) -> None:
+        workspace = self.workspace
+        moving = workspace.trainable & self.on
+        self.parts = parts(workspace, moving, workspace.masked, self.input_gate, self.decay)
 
 
 def test_fails_without_the_gates_factor() -> None:
@@ -161,12 +167,13 @@ def test_frozen_and_paused_kernels_keep_their_bits() -> None:
         update.step(RATE, MASK_RATE, uniform)
     off = update.gate == 0
     paused = off[workspace.table.input] | off[workspace.table.output]
-    still = workspace.table.columns(paused | ~workspace.trainable)
+    still = paused | ~workspace.trainable
     moved = 0
     for name in ("weight.value", "weight.velocity"):
-        after = workspace.table.rows(workspace.tensors()[name])
-        for rows, old, held in zip(after, workspace.table.rows(before[name]), still, strict=True):
-            assert torch.equal(rows[held.squeeze(1)], old[held.squeeze(1)])
+        after = workspace.tensors()[name]
+        for block in workspace.table.blocks:
+            rows, old, held = block.rows(after), block.rows(before[name]), still[block.kernels]
+            assert torch.equal(rows[held], old[held])
             moved += int((rows != old).sum())
     assert moved > 0
     assert torch.equal(workspace.logit.value[paused], before["logit.value"][paused])

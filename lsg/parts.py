@@ -1,0 +1,119 @@
+"""Parts of a workspace: views of one block of the kernel table, of all that a step reads and writes there.
+
+What there is one of a weight is `[kernels, area]`, what there is one of a kernel `[kernels]`. A part stands
+for as long as the same kernels move, so it also says, once, what need not be looked at in every step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lsg.kernels import Block
+from lsg.optimizers import moving_or_none
+from lsg.workspace import Trained, Workspace
+
+
+@dataclass(frozen=True)
+class Moving:
+    """Values of a part with their optimizer's state, and which of them move.
+
+    moving: 1 for those that move, 0 for others; None where all move.
+    rests: none moves.
+    """
+
+    value: Tensor
+    state: dict[str, Tensor]
+    moving: Tensor | None
+    rests: bool
+
+
+@dataclass
+class Part:
+    """A block's weights and logits, and what masks them.
+
+    decay: weight decay; one number where it is the same for the whole block.
+    input_gate, always_on: of each kernel; `always_on` is 1 where its mask bit is, None where no bit is.
+    bits, slope: masks as drawn last, and the slope of each with respect to its logit.
+    scale: the factor mask * gate of each weight.
+    """
+
+    kernels: slice
+    weight: Moving
+    logit: Moving
+    gradient: Tensor
+    effective: Tensor
+    decay: Tensor | float | None
+    input_gate: Tensor
+    always_on: Tensor | None
+    bits: Tensor
+    slope: Tensor
+    scale: Tensor
+
+    def write(self) -> None:
+        """Write the masked weights into the module."""
+        torch.mul(self.weight.value, self.scale, out=self.effective)
+
+    def take(self, bits: Tensor, slope: Tensor) -> None:
+        """Take up masks and slopes; both are overwritten."""
+        self.bits = bits if self.always_on is None else torch.maximum(bits, self.always_on, out=bits)
+        self.slope = slope
+        self.scale.copy_((self.bits * self.input_gate).unsqueeze(1))
+
+    def sensitivity(self) -> Tensor:
+        """The inner product of each kernel's gradient with its weights."""
+        products = self.gradient * self.weight.value
+        kernels, area = products.shape
+        # A matrix times ones: sums over so few columns take three times as long.
+        return products.view(kernels) if area == 1 else products.mv(products.new_ones(area))
+
+
+def parts(
+    workspace: Workspace, moving: Tensor, logit_moving: Tensor, input_gate: Tensor, decay: Tensor | None
+) -> list[Part]:
+    """A part for each block; the vectors are those of all kernels. Every mask bit is on."""
+    return [
+        _part(workspace, block, moving, logit_moving, input_gate, decay) for block in workspace.table.blocks
+    ]
+
+
+def _part(
+    workspace: Workspace,
+    block: Block,
+    moving: Tensor,
+    logit_moving: Tensor,
+    input_gate: Tensor,
+    decay: Tensor | None,
+) -> Part:
+    kernels = block.kernels
+    weights, bits = block.rows(workspace.weight.value), torch.ones_like(input_gate[kernels])
+    scale, always_on = torch.ones_like(bits[:1]).expand_as(weights), ~workspace.masked[kernels]
+    return Part(
+        kernels,
+        _moving(workspace.weight, block.rows, moving[kernels].unsqueeze(1).expand_as(weights)),
+        _moving(workspace.logit, lambda vector: vector[kernels], logit_moving[kernels]),
+        block.rows(workspace.gradient),
+        block.rows(workspace.effective),
+        None if decay is None else _number_or_column(decay[kernels]),
+        input_gate[kernels],
+        always_on.to(bits) if bool(always_on.any()) else None,
+        bits,
+        slope=torch.zeros_like(bits),
+        scale=scale if workspace.dense else scale.clone(),
+    )
+
+
+def _moving(trained: Trained, view: Callable[[Tensor], Tensor], moving: Tensor) -> Moving:
+    rests = not bool(moving.any())
+    state = {slot: view(tensor) for slot, tensor in trained.state.items()}
+    return Moving(
+        view(trained.value), state, None if rests else moving_or_none(moving, trained.value.dtype), rests
+    )
+
+
+def _number_or_column(decay: Tensor) -> Tensor | float | None:
+    first = float(decay[0])
+    return (first or None) if bool((decay == first).all()) else decay.unsqueeze(1)
