@@ -18,6 +18,7 @@ from torch import Tensor
 from lsg import digest
 from lsg.files import write_json, write_tensors
 from pipeline.benchmarks import load_images
+from pipeline.benchmarks.orders import numbered
 from pipeline.benchmarks.settings import DataSettings
 from pipeline.benchmarks.tasks_file import read_tasks
 from pipeline.errors import UserError
@@ -48,6 +49,7 @@ def prepare(benchmark: str, settings: DataSettings, out: Path) -> dict[str, Any]
             "benchmark": benchmark,
             "source": settings.source,
             "resized": images.resized,
+            "task_order": list(numbered(settings.order, settings.task_order, len(records))),
             "image_shape": list(images.train_images.shape[1:]),
             "split_seed": settings.split_seed,
             "digest": digest.of_json([record["digest"] for record in records]),

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from pipeline.benchmarks.images import Images
+from pipeline.benchmarks.orders import numbered
 from pipeline.benchmarks.settings import DataSettings
 from pipeline.errors import UserError
 
@@ -51,13 +52,29 @@ def split_tasks(images: Images, settings: DataSettings, listed: Groups | None = 
 
 
 def task_groups(images: Images, settings: DataSettings, listed: Groups | None = None) -> Groups:
-    """Name and classes of each task: from the tasks file, or class order cut by classes_per_task."""
+    """Name and classes of each task: from the tasks file, or class order cut by classes_per_task.
+
+    These are then brought into the settings' task order.
+    """
     if listed is not None:
         _check_listed(listed, images.class_names)
         return listed
     size = settings.classes_per_task or 0
-    if settings.order == "superclass":
-        return _superclass_groups(images, size)
+    groups = (
+        _superclass_groups(images, size)
+        if settings.order == "superclass"
+        else _cut_groups(images, settings, size)
+    )
+    order = numbered(settings.order, settings.task_order, len(groups))
+    if len(order) != len(groups):
+        raise UserError(
+            f"data.task_order is {settings.task_order}, an order of {len(order)} tasks, but there are "
+            f"{len(groups)}; list each of their numbers once"
+        )
+    return [groups[number - 1] for number in order]
+
+
+def _cut_groups(images: Images, settings: DataSettings, size: int) -> Groups:
     classes = images.class_names
     if settings.order == "seeded":
         order = np.random.RandomState(settings.order_seed).permutation(len(classes))

@@ -2,7 +2,8 @@
 
 3x3 convolutions without bias, BatchNorm, ReLU, five 2x2 max poolings; then two fully connected layers
 of 4096 units without BatchNorm or dropout. 33,584,832 shared weights at 1x on 32x32 images;
-`hidden=0` leaves the two out (linear head), 14,710,464.
+`hidden=0` leaves the two out (linear head), 14,710,464. `width` is the channels of the first block (64);
+the others keep their ratio to it, so `width=16, hidden=1024` is a quarter of every layer.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from torch import Tensor, nn
 
 from lsg.networks.architecture import CLASSES, HEAD, IMAGE, Architecture, Layer, Widths
 
-BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
+BLOCKS = ((1, 1), (2, 2), (4, 4, 4), (8, 8, 8), (8, 8, 8))
+"""Channels of each layer, in widths of the first block."""
 FC_STREAMS = ("fc1", "fc2")
 
 
@@ -52,26 +54,29 @@ class VGG(nn.Module):
         return logits
 
 
-def vgg16_bn(image_shape: tuple[int, int, int], hidden: int = 4096) -> Architecture:
+def vgg16_bn(image_shape: tuple[int, int, int], hidden: int = 4096, width: int = 64) -> Architecture:
     """VGG16-BN for images whose sides are multiples of 32; `hidden` units in each of its two FC layers.
 
-    Raises ValueError for other image sizes or a negative `hidden`.
+    This network is the dense 1x one that sizes are counted in, whatever its `width`. Raises ValueError for
+    other image sizes, a negative `hidden`, or a `width` below 1.
     """
-    _, height, width = image_shape
-    if height % 32 or width % 32:
-        raise ValueError(f"vgg16-bn needs image sides that are multiples of 32, not {height}x{width}")
+    _, height, breadth = image_shape
+    if height % 32 or breadth % 32:
+        raise ValueError(f"vgg16-bn needs image sides that are multiples of 32, not {height}x{breadth}")
     if hidden < 0:
         raise ValueError(f"network.hidden must be 0 (linear head) or more, not {hidden}")
+    if width < 1:
+        raise ValueError(f"network.width must be 1 or more, not {width}")
     layers, norms, streams, source = [], {}, {}, IMAGE
     for number, block in enumerate(BLOCKS):
-        positions = (height >> number) * (width >> number)
-        for place, size in enumerate(block):
+        positions = (height >> number) * (breadth >> number)
+        for place, ratio in enumerate(block):
             target = f"conv{number + 1}_{place + 1}"
             layers.append(Layer(f"blocks.{number}.{3 * place}", source, target, 9, positions))
             norms[f"blocks.{number}.{3 * place + 1}"] = target
-            streams[target] = size
+            streams[target] = width * ratio
             source = target
-    area = (height // 32) * (width // 32)
+    area = (height // 32) * (breadth // 32)
     for place, target in enumerate(FC_STREAMS if hidden else ()):
         layers.append(Layer(f"fc.{place}", source, target, area, positions=1))
         streams[target] = hidden

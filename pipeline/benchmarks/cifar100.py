@@ -16,11 +16,10 @@ from torch import Tensor
 
 from pipeline.benchmarks.images import Images
 from pipeline.benchmarks.settings import DataSettings
-from pipeline.benchmarks.superclasses import SUPERCLASSES
+from pipeline.benchmarks.superclasses import CLASS_NAMES, SUPERCLASSES
 from pipeline.benchmarks.tree import check_counts, class_files, read_classes
 from pipeline.errors import UserError
 
-CLASS_NAMES = tuple(sorted(name for names in SUPERCLASSES.values() for name in names))
 TRAIN_PER_CLASS = 500
 TEST_PER_CLASS = 100
 SIDE = 32

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipeline.benchmarks import SOURCES
+from pipeline.benchmarks import SOURCES, orders
 
 ORDERS = ("given", "superclass", "seeded")
 
@@ -18,6 +18,8 @@ class DataSettings:
     classes_per_task  classes of each task, in class order; or null where a tasks file lists them
     tasks             a JSON or YAML file: a list of {name, classes}; null to cut by classes_per_task
     order             class order: given (the source's own), superclass (CIFAR-100) or seeded
+    task_order        which task is learned first, second, ...: a list of the tasks' numbers (from 1, in class
+                      order), or a letter for one of CIFAR-100's published orders (`orders`); null keeps them
     order_seed        seed of the order `seeded`: classes by `numpy.random.RandomState(seed).permutation`
     validation        share of each class's training images (what the test split left), below 1
     test              share of each class's images (below 1) or a number of images a class (1 and more);
@@ -34,6 +36,7 @@ class DataSettings:
     tasks: str | None = None
     order: str = "given"
     order_seed: int | None = None
+    task_order: str | tuple[int, ...] | None = None
     validation: float = 0.0
     test: float = 0.0
     split_seed: int = 1
@@ -72,6 +75,11 @@ class DataSettings:
             listed = "null: the tasks file lists the classes"
             _need(self.classes_per_task is None, "classes_per_task", self.classes_per_task, listed)
             _need(self.order == "given", "order", self.order, "given: the tasks file orders the classes")
+            ordered = "null: the tasks file orders the tasks"
+            _need(self.task_order is None, "task_order", self.task_order, ordered)
+        if self.task_order is not None:
+            fault = orders.fault(self.source, self.order, self.task_order)
+            _need(fault is None, "task_order", self.task_order, str(fault))
         if self.order == "seeded":
             seed = self.order_seed
             _need(

@@ -22,3 +22,6 @@ SUPERCLASSES: dict[str, tuple[str, ...]] = {
     "vehicles_1": ("bicycle", "bus", "motorcycle", "pickup_truck", "train"),
     "vehicles_2": ("lawn_mower", "rocket", "streetcar", "tank", "tractor"),
 }
+
+CLASS_NAMES = tuple(sorted(name for names in SUPERCLASSES.values() for name in names))
+"""By fine label 0..99, which is alphabetical."""

@@ -19,6 +19,8 @@ RGB32, RGB84, DIGIT = (3, 32, 32), (3, 84, 84), (1, 8, 8)
         ("lenet", RGB32, {}, 1500 + 25_000 + 2_560_000 + 400_000),
         ("vgg16-bn", RGB32, {}, 33_584_832),
         ("vgg16-bn", RGB32, {"hidden": 0}, 14_710_464),
+        # A quarter of every layer: a sixteenth of the weights, but a quarter where the image is read.
+        ("vgg16-bn", RGB32, {"width": 16, "hidden": 1024}, (33_584_832 - 1728) // 16 + 1728 // 4),
         ("resnet18", RGB84, {}, 11_159_232),
         ("resnet18", RGB84, {"width": 20}, 1_090_140),
     ],
@@ -50,6 +52,7 @@ def test_macs_of_one_convolution_by_hand() -> None:
         ("lenet", DIGIT, {}),
         ("vgg16-bn", RGB32, {"hidden": 64}),
         ("vgg16-bn", (3, 64, 32), {"hidden": 0}),
+        ("vgg16-bn", RGB32, {"hidden": 64, "width": 6}),
         ("resnet18", RGB84, {"width": 8}),
     ],
 )
@@ -86,3 +89,9 @@ def test_the_module_is_as_described_at_uneven_widths(
 def test_vgg_refuses_what_its_pooling_cannot_halve() -> None:
     with pytest.raises(ValueError, match="multiples of 32"):
         NETWORKS["vgg16-bn"]((3, 84, 84))
+
+
+def test_no_network_has_a_first_layer_of_no_channels() -> None:
+    for name, shape in (("vgg16-bn", RGB32), ("resnet18", RGB84)):
+        with pytest.raises(ValueError, match="width must be 1 or more, not 0"):
+            NETWORKS[name](shape, width=0)

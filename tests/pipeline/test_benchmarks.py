@@ -42,6 +42,14 @@ from tests.pipeline.pictures import picture, record, write_png
         ({"tasks": "t", "classes_per_task": None, "order": "superclass"}, "order is 'superclass'"),
         ({"order": "seeded"}, "order_seed is None"),
         ({"order_seed": 3}, "order_seed is 3; allowed: null unless order is seeded"),
+        ({"task_order": (1, 2, 2)}, r"task_order is \(1, 2, 2\); allowed: each task's number, from 1, once"),
+        ({"task_order": (0, 1)}, r"task_order is \(0, 1\)"),
+        ({"task_order": "B"}, "task_order is 'B'; allowed: a list of task numbers: only cifar100 by label"),
+        ({"source": "cifar100", "task_order": "F"}, "task_order is 'F'; allowed: A to E, or a list"),
+        (
+            {"tasks": "t", "classes_per_task": None, "task_order": (1,)},
+            "task_order is .* the tasks file orders",
+        ),
     ],
 )
 def test_settings_out_of_range_are_named(changes: dict[str, object], words: str) -> None:

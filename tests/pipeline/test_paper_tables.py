@@ -119,6 +119,24 @@ def test_a_part_of_the_tasks_says_so(three_tasks: Results) -> None:
     assert "95 % interval over 2 seeds" in caption
 
 
+def test_tasks_in_another_order_or_on_another_network_fill_no_table_of_the_paper(tmp_path: Path) -> None:
+    for name, benchmark, tasks, numbered in (
+        ("usual", SUPERCLASS, ("aquatic_mammals", "fish"), True),
+        ("moved", SUPERCLASS, ("fish", "aquatic_mammals"), False),
+        ("split", SPLIT, ("apple-bottle", "bowl-cattle"), True),
+        ("split moved", SPLIT, ("bowl-cattle", "apple-bottle"), False),
+        ("reduced", f"{SUPERCLASS}-quarter", ("aquatic_mammals", "fish"), False),
+    ):
+        results = Results(tmp_path / name, benchmark)
+        named = {task: {"name": given} for task, given in enumerate(tasks, start=1)}
+        for method in ("scratch", "grow-target", "grow+sel", "grow+sel+lsg", "cl-lsg"):
+            results.add(method, [50, 60], changes=named)
+        frames = results.frames()
+        assert (paper_benchmark(frames) is not None) == numbered, name
+        sources = {line.source for table in paper_tables(frames) for line in table.lines}
+        assert ("printed" in sources) == numbered, name
+
+
 def test_all_tasks_are_compared_with_the_printed_final_size(tmp_path: Path) -> None:
     results = Results(tmp_path, SPLIT)
     results.add("scratch", [50] * 10, sizes=range(1, 11))

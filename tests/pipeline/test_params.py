@@ -1,6 +1,7 @@
 """params.yaml: what is wrong is named, all of it, before anything runs."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,8 @@ def params() -> Params:
 
 
 def test_every_preset_of_the_file_resolves(params: Params) -> None:
-    assert set(params.presets) == {"digits", "cifar100-split", "cifar100-superclass", "miniimagenet"}
+    paper = {"cifar100-split", "cifar100-superclass", "miniimagenet"}
+    assert set(params.presets) == {"digits", "cifar100-superclass-quarter", *paper}
     for benchmark in params.presets:
         assert resolve(params, benchmark).benchmark == benchmark
 
@@ -53,7 +55,13 @@ def test_a_preset_wins_over_train_and_learn(params: Params) -> None:
     assert (superclass.train.epochs, superclass.train.crop_padding) == (50, 4)
     assert superclass.learn["cl-lsg"].cap == 1.5
     assert superclass.train.lr == split.train.lr == 0.01
-    assert superclass.network == {"name": "vgg16-bn", "hidden": 4096}
+    assert superclass.network == {"name": "vgg16-bn", "hidden": 4096, "width": 64}
+
+
+def test_the_reduction_differs_from_superclass_in_its_network_alone(params: Params) -> None:
+    whole, quarter = resolve(params, "cifar100-superclass"), resolve(params, "cifar100-superclass-quarter")
+    assert quarter.network == {"name": "vgg16-bn", "hidden": 4096 // 4, "width": 64 // 4}
+    assert replace(quarter, benchmark=whole.benchmark, network=whole.network) == whole
 
 
 def test_settings_are_the_librarys_own_types(params: Params) -> None:
@@ -153,6 +161,17 @@ def test_numbers_read_as_dvc_writes_them(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
     path.write_text((ROOT / "params.yaml").read_text().replace("penalty: 1.0e-4", "penalty: 1e-05"))
     assert resolve(load_params(path), "digits").learn["cl-lsg"].penalty == 1e-5
+
+
+def test_a_task_order_is_a_letter_or_a_list() -> None:
+    key = "presets.cifar100-split.data.task_order"
+    for value, order in (("B", "B"), ("[2, 1]", (2, 1))):
+        assert (
+            resolve(load_params(ROOT / "params.yaml", [f"{key}={value}"]), "cifar100-split").data.task_order
+            == order
+        )
+    assert "task_order is 'F'; allowed: A to E, or a list" in fault(ROOT / "params.yaml", f"{key}=F")
+    assert f"{key}" in fault(ROOT / "params.yaml", f"{key}=3")
 
 
 def test_overrides_change_values_of_any_section() -> None:

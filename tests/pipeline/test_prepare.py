@@ -110,6 +110,16 @@ def test_a_tasks_file_names_and_orders_the_tasks(tmp_path: Path) -> None:
     ]
 
 
+def test_the_manifest_says_in_which_order_the_tasks_stand(tmp_path: Path) -> None:
+    usual = prepare("digits", DIGITS, tmp_path / "a")
+    moved = prepare("digits", replace(DIGITS, task_order=(5, 2, 3, 4, 1)), tmp_path / "b")
+    assert (usual["task_order"], moved["task_order"]) == ([1, 2, 3, 4, 5], [5, 2, 3, 4, 1])
+    names = [task["name"] for task in usual["tasks"]]
+    assert [task["name"] for task in moved["tasks"]] == [names[number - 1] for number in moved["task_order"]]
+    assert moved["tasks"][0]["digest"] == usual["tasks"][4]["digest"]
+    assert moved["digest"] != usual["digest"]
+
+
 def test_channel_statistics_by_hand() -> None:
     images = torch.tensor([[0, 255], [51, 51]], dtype=torch.uint8).reshape(1, 2, 1, 2)
     means, deviations = channel_statistics(images)

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from pipeline.benchmarks.images import Images
+from pipeline.benchmarks.orders import PUBLISHED
 from pipeline.benchmarks.settings import DataSettings
+from pipeline.benchmarks.superclasses import CLASS_NAMES, SUPERCLASSES
 from pipeline.errors import UserError
 from pipeline.split import TaskData, split_tasks, task_groups
 
@@ -183,3 +185,57 @@ def test_what_does_not_fit_is_named(
 def test_a_test_share_beside_a_test_split_is_refused() -> None:
     with pytest.raises(UserError, match="has a test split"):
         list(split_tasks(made_images(4, 8, tests=2), made_settings(test=0.2)))
+
+
+# --- task orders ------------------------------------------------------------------------------------------
+
+
+def test_a_listed_order_moves_the_tasks_and_leaves_each_as_it_is() -> None:
+    images = made_images(classes=6, per_class=10)
+    usual = list(split_tasks(images, made_settings()))
+    moved = list(split_tasks(images, made_settings(task_order=(3, 1, 2))))
+    assert [task.task for task in moved] == [1, 2, 3]
+    for after, before in zip(moved, (usual[2], usual[0], usual[1]), strict=True):
+        assert (after.name, after.classes) == (before.name, before.classes)
+        assert torch.equal(after.train_images, before.train_images)
+        assert torch.equal(after.test_labels, before.test_labels)
+
+
+def test_an_order_of_other_tasks_is_one_error() -> None:
+    with pytest.raises(
+        UserError, match=r"task_order is \(2, 1\), an order of 2 tasks, but there are 3; list"
+    ):
+        task_groups(made_images(6, 10), made_settings(task_order=(2, 1)))
+    fives = replace(CIFAR, order="given", classes_per_task=5, task_order="B")
+    with pytest.raises(UserError, match="task_order is B, an order of 10 tasks, but there are 20"):
+        task_groups(cifar_without_images(), fives)
+
+
+CIFAR = DataSettings("cifar100", classes_per_task=5, order="superclass")
+
+
+def cifar_without_images() -> Images:
+    none = torch.zeros(0, 3, 1, 1, dtype=torch.uint8), torch.zeros(0, dtype=torch.int64)
+    return Images(*none, *none, CLASS_NAMES, SUPERCLASSES)
+
+
+@pytest.mark.parametrize("order", PUBLISHED)
+def test_each_published_order_holds_every_task_once(order: str) -> None:
+    orders = PUBLISHED[order]
+    assert list(orders) == ["A", "B", "C", "D", "E"]
+    assert len(set(orders.values())) == 5
+    for places in orders.values():
+        assert sorted(places) == list(range({"given": 10, "superclass": 20}[order]))
+
+
+def test_the_published_orders_by_hand() -> None:
+    """Order B of APD: split begins with its second group, superclass with coarse label 15."""
+    split = replace(CIFAR, order="given", classes_per_task=10, task_order="B")
+    groups = task_groups(cifar_without_images(), split)
+    assert [classes[0] for _, classes in groups] == [
+        CLASS_NAMES[10 * k] for k in (1, 7, 4, 5, 2, 0, 8, 6, 9, 3)
+    ]
+    names = [name for name, _ in task_groups(cifar_without_images(), replace(CIFAR, task_order="E"))]
+    assert names[:3] == ["household_furniture", "people", "aquatic_mammals"]
+    usual = task_groups(cifar_without_images(), CIFAR)
+    assert task_groups(cifar_without_images(), replace(CIFAR, task_order="A")) == usual

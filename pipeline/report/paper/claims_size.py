@@ -10,7 +10,7 @@ from pipeline.report.layout import NOTHING, words
 from pipeline.report.paired import LEVEL, Score, Verdict, score
 from pipeline.report.paper import measured
 from pipeline.report.paper.finding import Evidence, Finding, OurSide, PaperSide, on_all
-from pipeline.report.paper.printed import ABLATED, OURS
+from pipeline.report.paper.printed import OURS, has_ablation
 
 SMALLEST = '"guarantee the smallest model size for each task during training"'
 SAME_OR_LESS = '"with the same or even less model size" than the other methods'
@@ -47,7 +47,7 @@ def smallest(known: Evidence) -> Iterator[Finding]:
 
 def without_growth(known: Evidence) -> Iterator[Finding]:
     """Tasks at which the network does not grow: those that the text names, and any that reach their goal."""
-    if known.frames.benchmark == ABLATED:
+    if has_ablation(known.frames):
         yield Finding(NAMED_TASKS, "4.1", _named_printed(known), known.unrun(OURS) or _named(known))
     yield Finding(WITHOUT, "4.1", _without_printed(known), known.unrun(OURS) or _without(known))
 

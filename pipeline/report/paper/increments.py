@@ -21,7 +21,15 @@ from pipeline.report.paper.lines import (
     points,
     stated,
 )
-from pipeline.report.paper.printed import ABLATED, ABLATION, BENCHMARKS, OURS, PrintedRow, printed_table
+from pipeline.report.paper.printed import (
+    ABLATED,
+    ABLATION,
+    BENCHMARKS,
+    OURS,
+    PrintedRow,
+    has_ablation,
+    printed_table,
+)
 from pipeline.report.statistics import Estimate, estimate
 
 
@@ -72,8 +80,7 @@ def increments_table(frames: Frames) -> PaperTable | None:
 
 def printed_rows(frames: Frames) -> Mapping[str, PrintedRow]:
     """The printed rows by step; none where the paper has no ablation."""
-    ablated = frames.benchmark == ABLATED and len(frames.tasks) <= BENCHMARKS[ABLATED].tasks
-    return printed_table(ABLATION) if ablated else {}
+    return printed_table(ABLATION) if has_ablation(frames) else {}
 
 
 def increment(frames: Frames, step: Step) -> Paired | None:

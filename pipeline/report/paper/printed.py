@@ -12,6 +12,7 @@ from statistics import fmean
 
 import pandas as pd
 
+from pipeline.benchmarks.superclasses import CLASS_NAMES, SUPERCLASSES
 from pipeline.report.frames import Frames
 
 ABLATION = 8
@@ -45,6 +46,11 @@ BENCHMARKS: Mapping[str, PaperBenchmark] = {
     "cifar100-split": PaperBenchmark(4, 5, 10, "CIFAR-100 Split"),
     "miniimagenet": PaperBenchmark(6, 7, 20, "MiniImageNet Split"),
 }
+TASK_NAMES: Mapping[str, tuple[str, ...]] = {
+    "cifar100-superclass": tuple(SUPERCLASSES),
+    "cifar100-split": tuple(f"{CLASS_NAMES[first]}-{CLASS_NAMES[first + 9]}" for first in range(0, 100, 10)),
+}
+"""The tasks in their usual order, which the paper's tables are read in; MiniImageNet's is not known."""
 ABLATED = "cifar100-superclass"
 """The benchmark of table 8."""
 
@@ -75,9 +81,24 @@ class PrintedRow:
 
 
 def paper_benchmark(frames: Frames) -> PaperBenchmark | None:
-    """The paper's benchmark that these results are of; None for others, and for more tasks than it has."""
+    """The paper's benchmark that these results are of.
+
+    None for others, for more tasks than it has, and where its tasks were learned in another order: a column
+    of the paper's tables is a task.
+    """
     found = BENCHMARKS.get(frames.benchmark)
-    return found if found and len(frames.tasks) <= found.tasks else None
+    return found if found and len(frames.tasks) <= found.tasks and not _reordered(frames) else None
+
+
+def has_ablation(frames: Frames) -> bool:
+    """Whether the paper's table 8, and what it says of its benchmark alone, are of these results."""
+    return paper_benchmark(frames) is BENCHMARKS[ABLATED]
+
+
+def _reordered(frames: Frames) -> bool:
+    """Whether some task stands where another one of the benchmark's belongs."""
+    names = TASK_NAMES.get(frames.benchmark, ())
+    return any(name in names and names.index(name) != task - 1 for task, name in frames.tasks.items())
 
 
 @cache
