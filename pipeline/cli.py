@@ -54,6 +54,15 @@ A trial is learned as ordinary units: `dvc repro` finds them, and the sweep find
 same command goes on where it was stopped. Ray runs the trials, so --executor concerns the baselines alone.
 """
 
+IMPORT = """\
+Each unit is checked first: its name against what it covers, and its networks against its certificate. A
+finished unit of the store is never overwritten, and the same command may be repeated.
+
+example
+  tar -czf units.tar.gz runs            # on the other machine
+  cl-lsg import units.tar.gz            # here
+"""
+
 MACHINE = """\
 how units run (changes no result; none of it is in params.yaml)
   CL_LSG_EXECUTOR            ray (default) or local
@@ -182,6 +191,9 @@ def _add_views(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
     verify = _command(commands, "verify", "rebuild what was learned from its files and compare")
     verify.add_argument("directory", type=Path, metavar="DIR", help="a unit's directory, or a folder of them")
+
+    bring = _command(commands, "import", "bring finished units of another machine into the store", IMPORT)
+    bring.add_argument("source", type=Path, metavar="FOLDER_OR_TAR", help="its runs/, or a tar file of it")
 
     record = _command(commands, "record", "keep a benchmark's tables and its units' digests under results/")
     record.add_argument("benchmark", metavar="BENCH", help="a preset of params.yaml")

@@ -16,6 +16,7 @@ from pipeline import tracking
 from pipeline.errors import UserError
 from pipeline.estimate import estimate, paper_overrides, say_left_out
 from pipeline.executors import UnitsFailed
+from pipeline.imported import bring
 from pipeline.kept import restore
 from pipeline.learn import learn as learn_stage
 from pipeline.machine import read_machine
@@ -112,6 +113,18 @@ def _verify(arguments: Arguments) -> None:
         print(f"{directory}: {len(report.tasks)} tasks unchanged, probe logits {probes}")
 
 
+def _import(arguments: Arguments) -> None:
+    brought = bring(arguments.source, RunStore.from_environment())
+    for name in brought.new:
+        print(f"brought {name}")
+    for name in brought.unfinished:
+        print(f"left out {name}: not finished; finish it where it was begun")
+    print(f"{len(brought.new)} units brought, {len(brought.known)} were here")
+    if brought.faults:
+        told = "; ".join(f"{name}: {fault}" for name, fault in brought.faults.items())
+        raise UserError(f"{len(brought.faults)} units refused: {told}")
+
+
 def _record(arguments: Arguments) -> None:
     bench = _bench(arguments)
     print(record(arguments.benchmark, arguments.name, bench.data, bench.store.root))
@@ -160,6 +173,7 @@ COMMANDS: dict[str, Callable[[Arguments], None]] = {
     "plan": _plan,
     "status": _status,
     "verify": _verify,
+    "import": _import,
     "record": _record,
     "export": _export,
     "ui": _ui,

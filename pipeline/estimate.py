@@ -77,7 +77,7 @@ def estimate(params: Params, bench: Bench) -> None:
 def missing_data(experiment: Experiment) -> str | None:
     """A sentence on data that a person has to bring, or None."""
     data = experiment.data
-    if data.folder is None or Path(data.folder).is_dir():
+    if data.folder is None or Path(data.folder).exists():
         return None
     remedy = f"put the images there (the README says how), or set presets.{experiment.benchmark}.data.folder"
     if SOURCES[data.source].folder == "optional":

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+import yaml
 
+from pipeline import yaml12
 from pipeline.errors import UserError
 
 PARAMS_FILE = Path("params.yaml")
@@ -61,11 +61,11 @@ def shadowed(values: dict[str, Any], paths: Iterable[tuple[str, ...]]) -> list[s
 def read_text(text: str, where: str) -> Any:
     """A value written as YAML. Raises UserError, which says `where` it stands, when it is none."""
     try:
-        return YAML(typ="safe", pure=True).load(text)
-    except MarkedYAMLError as error:
+        return yaml12.load(text)
+    except yaml.MarkedYAMLError as error:
         line = f" (line {error.problem_mark.line + 1})" if error.problem_mark else ""
         raise UserError(f"{where}{line}: {error.problem}; mend it") from None
-    except YAMLError as error:
+    except yaml.YAMLError as error:
         raise UserError(f"{where}: {' '.join(str(error).split())}; mend it") from None
 
 

@@ -7,7 +7,6 @@ settings and images give equal bytes.
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from pipeline.benchmarks.orders import numbered
 from pipeline.benchmarks.settings import DataSettings
 from pipeline.benchmarks.tasks_file import read_tasks
 from pipeline.errors import UserError
+from pipeline.folders import put_in_place
 from pipeline.split import TaskData, split_tasks
 
 FORMAT = 1
@@ -56,7 +56,7 @@ def prepare(benchmark: str, settings: DataSettings, out: Path) -> dict[str, Any]
             "tasks": records,
         }
         write_json(partial / MANIFEST, manifest)
-        _put_in_place(partial, out)
+        put_in_place(partial, out)
     except OSError as error:
         raise UserError(
             f"{out} cannot be written ({error.strerror}); free space or mend its rights, then run again"
@@ -98,22 +98,3 @@ def _write_task(task: TaskData, folder: Path) -> dict[str, Any]:
         "std": std,
         "digest": digest.combined(tensors),
     }
-
-
-def _put_in_place(partial: Path, out: Path) -> None:
-    """Makes `partial` the folder `out`; a kill leaves the old, the new or none, never a mixture."""
-    old = out.with_name(f".{out.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if out.exists():
-        out.rename(old)
-    partial.rename(out)
-    _sync_folder(out.parent)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -7,8 +7,6 @@ import time
 from collections.abc import Iterable
 from typing import Any, TextIO
 
-from tqdm import tqdm
-
 from pipeline.units import Unit
 
 
@@ -28,12 +26,7 @@ class Progress:
         self._running: dict[str, dict[tuple[int, int], int]] = {}
         self._begun = time.monotonic()
         self._steps, self._steps_done = sum(unit.steps for unit in units), 0
-        self._bar: tqdm[Any] | None = None
-        if self._out.isatty():
-            form = "{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
-            self._bar = tqdm(
-                total=self._steps, desc=title, bar_format=form, file=self._out, dynamic_ncols=True
-            )
+        self._bar = _bar(title, self._steps, self._out)
 
     def started(self, unit: Unit) -> None:
         self._running[unit.key] = {}
@@ -88,6 +81,18 @@ class Progress:
         left = seconds * (self._steps - self._steps_done) / self._steps_done if self._steps_done else 0
         ending = "" if self._bar is not None else f" ({self._counts()}; {clock(seconds)}, {clock(left)} left)"
         self.note(text + ending)
+
+
+def _bar(title: str, steps: int, out: TextIO) -> Any:
+    """tqdm's live bar; None where nobody would see it move, or tqdm is not installed."""
+    if not out.isatty():
+        return None
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        return None
+    form = "{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
+    return tqdm(total=steps, desc=title, bar_format=form, file=out, dynamic_ncols=True)
 
 
 def clock(seconds: float) -> str:

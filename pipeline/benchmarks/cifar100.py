@@ -1,7 +1,7 @@
 """CIFAR-100 (Krizhevsky 2009): 100 classes, 500 training and 100 test images each, 3x32x32.
 
-From a folder tree `train/<class>/*.png`, `test/<class>/*.png`, or from torchvision's download. The classes
-are in the order of the fine labels, which is alphabetical.
+From a folder tree `train/<class>/*.png`, `test/<class>/*.png`, from a tar file of it, or from torchvision's
+download. The classes are in the order of the fine labels, which is alphabetical.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pipeline.archives import unpacked
 from pipeline.benchmarks.images import Images
 from pipeline.benchmarks.settings import DataSettings
 from pipeline.benchmarks.superclasses import CLASS_NAMES, SUPERCLASSES
@@ -24,16 +25,18 @@ TRAIN_PER_CLASS = 500
 TEST_PER_CLASS = 100
 SIDE = 32
 DOWNLOADS = Path("data/downloads")
-TREE = "data.folder: a tree train/<class>/*.png, test/<class>/*.png of the complete CIFAR-100"
+TREE = (
+    "data.folder: a tree train/<class>/*.png, test/<class>/*.png of the complete CIFAR-100, or its tar file"
+)
 
 
 def load(settings: DataSettings) -> Images:
     """All 60,000 images. Raises UserError when they are missing, incomplete or broken."""
     if settings.folder is None:
         return _download(DOWNLOADS)
-    root = Path(settings.folder)
-    train_images, train_labels = _read_split(root / "train", TRAIN_PER_CLASS)
-    test_images, test_labels = _read_split(root / "test", TEST_PER_CLASS)
+    with unpacked(Path(settings.folder)) as root:
+        train_images, train_labels = _read_split(root / "train", TRAIN_PER_CLASS)
+        test_images, test_labels = _read_split(root / "test", TEST_PER_CLASS)
     return Images(train_images, train_labels, test_images, test_labels, CLASS_NAMES, SUPERCLASSES)
 
 

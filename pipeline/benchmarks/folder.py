@@ -1,9 +1,10 @@
-"""A person's own images: `train/<class>/*`, perhaps with `test/<class>/*`, or just `<class>/*`."""
+"""A person's own images: `train/<class>/*`, perhaps `test/<class>/*`, or just `<class>/*`; or a tar of it."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from pipeline.archives import unpacked
 from pipeline.benchmarks.images import Images
 from pipeline.benchmarks.settings import DataSettings
 from pipeline.benchmarks.tree import class_files, is_grey, read_classes
@@ -16,7 +17,11 @@ def load(settings: DataSettings) -> Images:
     Raises UserError for a missing folder, a class without images, unequal sizes without data.image_size, and
     a test folder with other classes than the train folder.
     """
-    root = Path(settings.folder or "")
+    with unpacked(Path(settings.folder or "")) as root:
+        return _load(root, settings)
+
+
+def _load(root: Path, settings: DataSettings) -> Images:
     if not root.is_dir():
         raise UserError(f"{root} is not there; set data.folder to a tree train/<class>/*, test/<class>/*")
     train = class_files([root / "train" if (root / "train").is_dir() else root])

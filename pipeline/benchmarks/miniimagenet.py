@@ -1,13 +1,15 @@
 """MiniImageNet: 100 classes of ImageNet, 600 images each, brought to 84x84 (Vinyals et al. 2016).
 
-It cannot be downloaded automatically. Read from a folder: `<class>/*`, or `train|val|test/<class>/*`, whose
-parts are merged: that cut holds classes apart, whereas here each task tests its own classes.
+It cannot be downloaded automatically. Read from a folder or a tar file of it: `<class>/*`, or
+`train|val|test/<class>/*`, whose parts are merged: that cut holds classes apart, whereas here each task tests
+its own classes.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from pipeline.archives import unpacked
 from pipeline.benchmarks.images import Images
 from pipeline.benchmarks.settings import DataSettings
 from pipeline.benchmarks.tree import check_counts, class_files, read_classes, subfolders
@@ -25,7 +27,11 @@ REMEDY = (
 
 def load(settings: DataSettings) -> Images:
     """All 60,000 images, classes by folder name; no test split. Raises UserError when some are missing."""
-    root = Path(settings.folder or "")
+    with unpacked(Path(settings.folder or "")) as root:
+        return _read(root, settings)
+
+
+def _read(root: Path, settings: DataSettings) -> Images:
     if not root.is_dir():
         raise UserError(f"{root} is not there; {REMEDY}")
     folders = subfolders(root)

@@ -14,7 +14,7 @@ class DataSettings:
     """Which images, and how they are cut into tasks and splits.
 
     source            one of `pipeline.benchmarks.SOURCES`
-    folder            where the images lie, for the sources that read a folder
+    folder            where the images lie, for the sources that read a folder; or one tar file of that folder
     classes_per_task  classes of each task, in class order; or null where a tasks file lists them
     tasks             a JSON or YAML file: a list of {name, classes}; null to cut by classes_per_task
     order             class order: given (the source's own), superclass (CIFAR-100) or seeded

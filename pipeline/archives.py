@@ -1,0 +1,50 @@
+"""Tar files of other people: unpacked without links, devices or ways out of the folder."""
+
+from __future__ import annotations
+
+import tarfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
+
+from pipeline.errors import UserError, first_line
+
+
+@contextmanager
+def unpacked(path: Path) -> Iterator[Path]:
+    """`path` itself, or, where it is a file, a temporary folder with what that tar file holds.
+
+    The folder bears the tar file's name, so that messages about what is inside name it. Raises UserError like
+    `_extract`.
+    """
+    if not path.is_file():
+        yield path
+        return
+    with TemporaryDirectory(prefix="cl-lsg-") as folder:
+        inside = Path(folder) / path.name
+        _extract(path, inside)
+        yield inside
+
+
+def _extract(archive: Path, folder: Path) -> None:
+    """Raises UserError for a file that is no whole tar file or holds anything but plain files and folders."""
+    folder.mkdir()
+    try:
+        with tarfile.open(archive) as tar:
+            for member in tar:
+                _require_plain(member, archive)
+                tar.extract(member, folder, filter="data")
+    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+        raise UserError(
+            f"{archive} cannot be unpacked ({first_line(error)}); bring it again, whole"
+        ) from error
+
+
+def _require_plain(member: tarfile.TarInfo, archive: Path) -> None:
+    name = PurePosixPath(member.name)
+    if name.is_absolute() or ".." in name.parts:
+        raise UserError(f"{archive} holds {member.name}, which leads out of it; pack it again from inside")
+    if not (member.isfile() or member.isdir()):
+        raise UserError(f"{archive} holds {member.name}, which is no plain file; pack it again without it")

@@ -1,0 +1,150 @@
+"""Finished units that were learned elsewhere, brought into the store of this machine.
+
+A unit proves itself: its directory's name carries the digest of unit.json, its job is what unit.json says,
+its records are those in its log and its result, and its certificate is checked by rebuilding every network.
+What does not hold together stays outside. Epochs in the log and seconds are taken as they are.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lsg import certificate
+from lsg.bank import ForgettingError
+from lsg.evaluation import average, backward_transfer, forgetting
+from lsg.files import DamagedFileError
+from pipeline.archives import unpacked
+from pipeline.errors import UserError, first_line
+from pipeline.records import EVENTS, Tail, UnitDirectory, open_unit, read_json
+from pipeline.runs import DEFINITION, RESULT, RunStore
+
+ONCE = (DEFINITION, "job.json", RESULT, EVENTS, "seconds.json")
+"""A finished unit's files beside two a task."""
+SHARED = ("benchmark", "method", "protocol", "seed", "tasks", "network", "train", "settings", "goals")
+"""What unit.json and job.json both say; with two numbers of unit.json's `numerics`."""
+NUMERICS = ("threads", "device")
+
+
+@dataclass
+class Brought:
+    """Unit directories, relative to the store: brought in, there before, and not finished; faults by name."""
+
+    new: list[str] = field(default_factory=list)
+    known: list[str] = field(default_factory=list)
+    unfinished: list[str] = field(default_factory=list)
+    faults: dict[str, str] = field(default_factory=dict)
+
+
+def bring(source: Path, store: RunStore) -> Brought:
+    """Bring the finished units below the folder, or inside the tar file, `source` into the store.
+
+    A unit that is finished in the store stays as it is, so the same call may be repeated; a faulty one stays
+    outside while others come in. Raises UserError for a source that holds no unit or cannot be read.
+    """
+    brought = Brought()
+    with unpacked(source) as folder:
+        directories = [path.parent for path in folder.absolute().rglob(DEFINITION)]
+        if not directories:
+            raise UserError(
+                f"{source} holds no unit; give a folder runs/ of another machine, or its tar file"
+            )
+        for directory in sorted(directories, key=lambda path: (_starts_from_another(path), path)):
+            _bring_one(directory, store, brought)
+    return brought
+
+
+def _starts_from_another(directory: Path) -> bool:
+    """Units that start from others come after them. What cannot be read is found out later."""
+    try:
+        return open_unit(directory).definition.start is not None
+    except UserError:
+        return False
+
+
+def _bring_one(directory: Path, store: RunStore, brought: Brought) -> None:
+    name = "/".join(directory.parts[-3:])
+    try:
+        unit = _named_unit(directory)
+        if not unit.finished:
+            brought.unfinished.append(name)
+        elif (store.root / name / RESULT).exists():
+            brought.known.append(name)
+        else:
+            _check(unit, store)
+            _copy(unit, store.root / name)
+            brought.new.append(name)
+    except (UserError, DamagedFileError, ForgettingError, FileNotFoundError) as error:
+        brought.faults[name] = str(error)
+    except (KeyError, TypeError, ValueError) as error:
+        brought.faults[name] = f"this version of the project cannot rebuild it ({first_line(error)})"
+
+
+def _named_unit(directory: Path) -> UnitDirectory:
+    """The unit, if its directory's name and place are those of its unit.json."""
+    unit = open_unit(directory)
+    definition = unit.definition
+    alone = f"-task{definition.tasks[0]:02d}" if unit.alone else ""
+    own = (definition.benchmark, definition.method, f"seed{definition.seed}{alone}-{unit.key[:12]}")
+    if directory.parts[-3:] != own:
+        raise UserError(f"its unit.json is that of {'/'.join(own)}; bring the directory as it was learned")
+    return unit
+
+
+def _check(unit: UnitDirectory, store: RunStore) -> None:
+    """Raises UserError and what `certificate.verify` raises for a unit that has no place or does not hold."""
+    place = store.root / unit.definition.benchmark / unit.name
+    if place.exists():
+        raise UserError(f"{place} is begun here and not finished; finish it, or delete it to bring this one")
+    start = unit.definition.start
+    if start and not list(place.parent.parent.glob(f"*/*-{start[:12]}/{RESULT}")):
+        raise UserError(f"it starts from unit {start[:12]}, which is not here; bring that one with it")
+    _check_job(unit)
+    certificate.verify(unit.path)
+    _check_records(unit)
+
+
+def _check_job(unit: UnitDirectory) -> None:
+    """job.json is what networks are rebuilt from; unit.json is what the key covers."""
+    job, told = read_json(unit.path / "job.json"), unit.content
+    told |= told["numerics"]
+    strange = [name for name in (*SHARED, *NUMERICS) if job.get(name) != told[name]]
+    if strange:
+        raise UserError(f"its job.json differs from its unit.json in {', '.join(strange)}; bring it again")
+
+
+def _check_records(unit: UnitDirectory) -> None:
+    """Each record stands in the log too, and the result follows from the records."""
+    events = {event["task"]: event for event in Tail(unit.path / EVENTS).read() if event["event"] == "task"}
+    matrix = {}
+    for task in unit.definition.tasks:
+        record = {"event": "task", **read_json(unit.file(task, "json"))}
+        if events.get(task) != record:
+            raise UserError(f"its record of task {task} is not the one in its {EVENTS}; bring it again")
+        matrix[task] = unit.record(task).row
+    result = read_json(unit.path / RESULT)
+    told = {
+        int(after): {int(task): value for task, value in row.items()}
+        for after, row in result["matrix"].items()
+    }
+    means = (result["average"], result["forgetting"], result["backward_transfer"])
+    if (told, means) != (matrix, (average(matrix), forgetting(matrix), backward_transfer(matrix))):
+        raise UserError(f"its {RESULT} does not follow from its tasks' records; bring it again")
+
+
+def _copy(unit: UnitDirectory, place: Path) -> None:
+    """Copy the unit's own files, times included; a kill leaves no part of a unit."""
+    partial = place.with_name(f".{place.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    for file in _files(unit):
+        shutil.copy2(file, partial / file.name)
+    partial.rename(place)  # fails where another process has begun the unit since
+
+
+def _files(unit: UnitDirectory) -> Iterator[Path]:
+    yield from (unit.path / name for name in ONCE)
+    for task in unit.definition.tasks:
+        yield from (unit.file(task, suffix) for suffix in ("json", "safetensors"))

@@ -1,0 +1,50 @@
+"""YAML 1.2, as DVC reads it, by PyYAML, which alone reads 1.1: `1e-3` a text, `no` a bool, `010` an 8."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import yaml
+
+_PREFIX = "tag:yaml.org,2002:"
+_PLAIN = {
+    "null": (r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    "bool": (r"true|True|TRUE|false|False|FALSE", list("tTfF")),
+    "int": (r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", list("-+0123456789")),
+    "float": (
+        r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)",
+        list("-+.0123456789"),
+    ),
+}
+"""What an unquoted scalar is: the core schema's patterns, and the characters that each begins with."""
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader with the core schema of YAML 1.2; a key that stands twice is an error."""
+
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012, PyYAML's own
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
+                text = f'found duplicate key "{key.value}"'
+                raise yaml.constructor.ConstructorError(None, None, text, key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+    def whole_number(self, node: yaml.ScalarNode) -> int:
+        """Decimal even with leading zeros, as 1.2 has it."""
+        text = node.value
+        return int(text, 0) if text[:2] in ("0o", "0x") else int(text)
+
+
+for _kind, (_pattern, _first) in _PLAIN.items():
+    _Loader.add_implicit_resolver(_PREFIX + _kind, re.compile(f"^(?:{_pattern})$"), _first)
+_Loader.add_constructor(f"{_PREFIX}int", _Loader.whole_number)
+
+
+def load(text: str) -> Any:
+    """The value that `text` writes. Raises yaml.YAMLError for what is no YAML or names a key twice."""
+    return yaml.load(text, Loader=_Loader)

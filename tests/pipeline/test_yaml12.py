@@ -1,0 +1,41 @@
+"""Values are read as DVC reads them, which writes and hashes the same file through another library."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from ruamel.yaml import YAML
+
+from pipeline import yaml12
+
+ROOT = Path(__file__).parents[2]
+SCALARS = (
+    *("1", "-1", "+1", "010", "0o10", "0x1F", "1.5", "1.", ".5", "1e-05", "1E3", "-1.0e-4", ".inf", "-.inf"),
+    *("true", "False", "yes", "no", "on", "off", "n", "y", "null", "~", "", "Null", "none"),
+    *("a", "'1'", '"true"', "1:30", "1a", "-", "0x", "e5", "1e", ".", "B"),
+)
+
+
+INSIDE = [f"[{scalar}, {{a: {scalar}}}]" for scalar in SCALARS if scalar not in ("", "-")]
+
+
+@pytest.mark.parametrize("text", [*SCALARS, *INSIDE])
+def test_a_value_is_the_same_by_both_libraries(text: str) -> None:
+    ours, theirs = yaml12.load(text), YAML(typ="safe", pure=True).load(text)
+    assert (ours, type(ours)) == (theirs, type(theirs))
+
+
+def test_the_parameters_file_is_the_same_by_both_libraries() -> None:
+    text = (ROOT / "params.yaml").read_text()
+    assert yaml12.load(text) == YAML(typ="safe", pure=True).load(text)
+
+
+def test_a_number_that_is_none_is_one_by_both_libraries() -> None:
+    ours, theirs = yaml12.load(".nan"), YAML(typ="safe", pure=True).load(".nan")
+    assert (ours != ours, theirs != theirs) == (True, True)
+
+
+@pytest.mark.parametrize("text", ["{a: 1, a: 2}", "a: 1\nb: 2\na: 3", "x:\n  - {a: 1, a: 1}"])
+def test_a_key_that_stands_twice_is_refused_where_it_stands(text: str) -> None:
+    with pytest.raises(yaml.MarkedYAMLError, match='duplicate key "a"'):
+        yaml12.load(text)
