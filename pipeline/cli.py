@@ -54,6 +54,16 @@ A trial is learned as ordinary units: `dvc repro` finds them, and the sweep find
 same command goes on where it was stopped. Ray runs the trials, so --executor concerns the baselines alone.
 """
 
+RECORD = """\
+Without --planned: the experiment that the stages targets and learn finished; a hole in it is an error. With
+it: the finished units alone, and the names of those that are missing. The same command may be repeated.
+
+examples
+  cl-lsg record cifar100-split tasks-1-3
+  cl-lsg record cifar100-split tasks-1-3 --planned
+  cl-lsg record cifar100-superclass gpu --planned other/data/planned/cifar100-superclass.json
+"""
+
 IMPORT = """\
 Each unit is checked first: its name against what it covers, and its networks against its certificate. A
 finished unit of the store is never overwritten, and the same command may be repeated.
@@ -195,9 +205,19 @@ def _add_views(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     bring = _command(commands, "import", "bring finished units of another machine into the store", IMPORT)
     bring.add_argument("source", type=Path, metavar="FOLDER_OR_TAR", help="its runs/, or a tar file of it")
 
-    record = _command(commands, "record", "keep a benchmark's tables and its units' digests under results/")
+    record = _command(
+        commands, "record", "keep a benchmark's numbers and its units' digests in results/", RECORD
+    )
     record.add_argument("benchmark", metavar="BENCH", help="a preset of params.yaml")
-    record.add_argument("name", metavar="NAME", help="of the folder results/BENCH/NAME")
+    record.add_argument("name", metavar="NAME", help="of the folder results/BENCH/NAME, which is replaced")
+    record.add_argument(
+        "--planned",
+        nargs="?",
+        type=Path,
+        const=Path(),
+        metavar="FILE",
+        help="what is finished of a run under way, by what it planned (default data/planned/BENCH.json)",
+    )
 
     export = _command(commands, "export", "write one task's network to a file that any PyTorch loads")
     export.add_argument("directory", type=Path, metavar="DIR", help="a unit's directory")

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from lsg import certificate
 from lsg.bank import ForgettingError
@@ -16,14 +17,15 @@ from pipeline import tracking
 from pipeline.errors import UserError
 from pipeline.estimate import estimate, paper_overrides, say_left_out
 from pipeline.executors import UnitsFailed
+from pipeline.hardware import describe
 from pipeline.imported import bring
 from pipeline.kept import restore
 from pipeline.learn import learn as learn_stage
 from pipeline.machine import read_machine
 from pipeline.params import Params, load_params, resolve
 from pipeline.params_file import PARAMS_FILE, read_values
+from pipeline.planned import planned_file, read_planned
 from pipeline.prepare import prepare as prepare_stage
-from pipeline.recorded import record
 from pipeline.report import REPORTS, SUMMARY
 from pipeline.runs import RunStore
 from pipeline.stage import Bench
@@ -126,8 +128,18 @@ def _import(arguments: Arguments) -> None:
 
 
 def _record(arguments: Arguments) -> None:
-    bench = _bench(arguments)
-    print(record(arguments.benchmark, arguments.name, bench.data, bench.store.root))
+    from pipeline import recorded
+
+    bench, benchmark = _bench(arguments), arguments.benchmark
+    if arguments.planned is None:
+        machine = describe(bench.machine.numerics())
+        recording = recorded.finished_run(benchmark, bench.data, bench.store.root, machine)
+    else:
+        path = planned_file(bench.data, benchmark) if arguments.planned == Path() else arguments.planned
+        recording = recorded.part_of_run(read_planned(path), bench.store.root)
+    print(recorded.record(recording, benchmark, arguments.name))
+    if recording.missing:
+        print(recorded.incomplete(recording))
 
 
 def _export(arguments: Arguments) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pipeline.kept import keep
 from pipeline.params import Params
+from pipeline.planned import write_planned
 from pipeline.records import open_unit
 from pipeline.runs import RunStore
 from pipeline.stage import Bench, read_goals, work, write_units
@@ -20,10 +21,12 @@ def learn(params: Params, benchmark: str, bench: Bench, tasks: int | None = None
     """
     plan = bench.plan(params, benchmark, tasks)
     goals = read_goals(bench.file("targets", benchmark), plan, bench.store)
-    units = plan.units("learn", goals)
+    baselines, units = plan.units("targets"), plan.units("learn", goals)
+    write_planned(bench, plan, [*baselines, *units])
     work("learn", benchmark, units, bench)
     sized = sized_units(plan, goals, units, bench.store)
     if sized:
+        write_planned(bench, plan, [*baselines, *units, *sized])
         work("learn, within the sizes of others,", benchmark, sized, bench)
     path = bench.file("learned", benchmark)
     write_units(path, [*units, *sized], bench.store, {})

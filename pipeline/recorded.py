@@ -1,84 +1,155 @@
 """Recorded experiments: results/<benchmark>/<name>/, small enough to be committed.
 
-The tables' CSV and Markdown files as the stage wrote them, and `units.json`: for each unit what its key
-covers, the digests of its tasks' files and networks, seconds, and the machine that this was recorded on.
+The tables' CSV and Markdown files as the stage `tables` writes them, and `units.json`: for each unit what
+its key covers, its accuracies, the digests of its tasks' files and networks, its seconds and its end; the
+machine; and, of a run that is under way or was cut, what is missing.
 """
 
 from __future__ import annotations
 
-import os
-import platform
-import re
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from lsg.files import write_bytes, write_json
 from pipeline.errors import UserError
-from pipeline.records import UnitDirectory, open_unit, read_json
-from pipeline.report import REPORTS, SUMMARY
+from pipeline.folders import put_in_place
+from pipeline.planned import Planned, standing
+from pipeline.records import RESULT, UnitDirectory, read_json
+from pipeline.report.frames import Frames, frames_of, read_frames
+from pipeline.report.paper.writing import CLAIMS
+from pipeline.report.part import comparable
+from pipeline.tables import METRICS, TABLES, listings, write_facts, write_findings
 
 RESULTS = Path("results")
-COPIED = (
-    "accuracy.csv",
-    "size.csv",
-    "cost.csv",
-    "decisions.csv",
-    "growth.csv",
-    "summary.json",
-    "tables.md",
-    "claims.md",
-)
+UNITS = "units.json"
+FINDINGS = (METRICS, TABLES, CLAIMS)
 DIGESTS = ("digest", "network", "probe", "previous")
 
 
-def record(
-    benchmark: str, name: str, data: Path, runs: Path, reports: Path = REPORTS, results: Path = RESULTS
-) -> Path:
-    """Copy a benchmark's tables and describe its units in `results/<benchmark>/<name>/`; returns the folder.
+@dataclass(frozen=True)
+class Recording:
+    """What goes into a record.
 
-    Raises UserError when the tables are missing or a unit that they list is damaged.
+    facts: of every complete run, whose CSV files are written. compared: of those that tables may set side by
+    side. Either is None where there are none. machine: what the units were learned on.
     """
-    tables = reports / benchmark
-    if not (tables / SUMMARY).is_file():
-        raise UserError(f"{tables} holds no tables; run `cl-lsg tables {benchmark}` first")
-    folder = results / benchmark / name
-    units = {unit.name: described(unit) for unit in listed(benchmark, data, runs)}
-    for file in COPIED:
-        write_bytes(folder / file, (tables / file).read_bytes())
-    write_json(folder / "units.json", {"format": 1, "machine": machine(), "units": units})
-    return folder
+
+    units: Sequence[UnitDirectory]
+    facts: Frames | None
+    compared: Frames | None
+    machine: dict[str, Any]
+    missing: list[str] = field(default_factory=list)
 
 
-def listed(benchmark: str, data: Path, runs: Path) -> list[UnitDirectory]:
-    """The units that the stages targets and learn listed."""
-    listings = [read_json(data / stage / f"{benchmark}.json") for stage in ("targets", "learned")]
-    return [open_unit(runs / place) for listing in listings for place in listing["units"].values()]
+def finished_run(benchmark: str, data: Path, runs: Path, machine: dict[str, Any]) -> Recording:
+    """All units that the stages targets and learn listed. Raises UserError like `read_frames`."""
+    frames = read_frames(benchmark, listings(data, benchmark), runs)
+    return Recording(frames.units, frames, frames, machine)
+
+
+def part_of_run(planned: Planned, runs: Path) -> Recording:
+    """Those units of a run that are finished. Raises UserError where none is, and for a damaged one."""
+    state = standing(planned, runs)
+    if not state.finished:
+        raise UserError(f"no unit of {planned.benchmark} is finished below {runs}; record when some are")
+    facts = _frames(planned.benchmark, state.finished, state.complete)
+    compared = _frames(planned.benchmark, state.finished, comparable(state.complete))
+    return Recording(state.finished, facts, compared, planned.machine, state.missing)
+
+
+def record(recording: Recording, benchmark: str, name: str, results: Path = RESULTS) -> Path:
+    """Write `results/<benchmark>/<name>/`, replacing it whole, and return it.
+
+    Raises UserError for a name that is none of a folder.
+    """
+    if name in ("", ".", "..") or Path(name).name != name:
+        raise UserError(
+            f"{name!r} is no name of a folder in {results / benchmark}; give a word, such as first"
+        )
+    with _replaced(results / benchmark / name) as folder:
+        if recording.facts:
+            write_facts(recording.facts, folder)
+        if recording.compared:
+            _write_findings(recording.compared, _note(recording), folder)
+        write_json(folder / UNITS, _told(recording))
+    return results / benchmark / name
+
+
+def incomplete(recording: Recording) -> str:
+    """What is missing, in a sentence; nothing where nothing is."""
+    if not recording.missing:
+        return ""
+    count = len(recording.units)
+    return f"Incomplete: {count} units are finished; missing: {', '.join(recording.missing)}."
 
 
 def described(unit: UnitDirectory) -> dict[str, Any]:
-    """A unit's parameters, digests and seconds, as JSON values."""
+    """A unit's parameters, accuracies, digests, seconds and the time it was finished, as JSON values."""
     raw = {task: read_json(unit.file(task, "json")) for task in unit.learned()}
     return {
         "key": unit.key,
         "covers": unit.content,
+        "accuracy": {str(task): record["accuracy"] for task, record in raw.items()},
         "tasks": {str(task): {name: record[name] for name in DIGESTS} for task, record in raw.items()},
         "seconds": {str(task): seconds for task, seconds in unit.seconds().items()},
+        "finished": _utc((unit.path / RESULT).stat().st_mtime),
     }
 
 
-def machine() -> dict[str, Any]:
-    """What the numbers were computed on: processor, cores, system, Python."""
+def _told(recording: Recording) -> dict[str, Any]:
     return {
-        "processor": processor(),
-        "cores": os.cpu_count(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
+        "format": 1,
+        "recorded": _utc(datetime.now(UTC).timestamp()),
+        "machine": recording.machine,
+        "units": {unit.name: described(unit) for unit in recording.units},
+        "missing": recording.missing,
     }
 
 
-def processor() -> str:
-    """The processor's name, as far as the system tells it."""
-    information = Path("/proc/cpuinfo")
-    text = information.read_text() if information.exists() else ""
-    found = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
-    return found.group(1) if found else platform.processor() or "unknown"
+def _frames(benchmark: str, units: Sequence[UnitDirectory], pairs: set[tuple[str, int]]) -> Frames | None:
+    chosen = [unit for unit in units if (unit.definition.method, unit.definition.seed) in pairs]
+    return frames_of(benchmark, chosen) if chosen else None
+
+
+def _note(recording: Recording) -> str:
+    """What tables of a part of a run have to say first."""
+    missing, frames = incomplete(recording), recording.compared
+    if not missing or frames is None:
+        return ""
+    seeds = ", ".join(map(str, frames.seeds))
+    return f"{missing} Compared here: {', '.join(frames.methods)}, seeds {seeds}."
+
+
+def _write_findings(frames: Frames, note: str, folder: Path) -> None:
+    """Tables and audit, with the note below their titles."""
+    with TemporaryDirectory() as scratch:
+        write_findings(frames, Path(scratch))
+        for name in FINDINGS:
+            content = (Path(scratch) / name).read_text(encoding="utf-8")
+            if note and name != METRICS:
+                title, _, rest = content.partition("\n")
+                content = f"{title}\n\n{note}\n{rest}"
+            write_bytes(folder / name, content.encode())
+
+
+@contextmanager
+def _replaced(folder: Path) -> Iterator[Path]:
+    """A new folder that takes the place of `folder` when it is whole."""
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        put_in_place(partial, folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _utc(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")

@@ -10,6 +10,7 @@ from lsg.methods.method import DECISION_SPLIT
 from pipeline.errors import UserError
 from pipeline.kept import keep
 from pipeline.params import Params
+from pipeline.planned import write_planned
 from pipeline.runs import RunStore
 from pipeline.stage import Bench, work, write_units
 from pipeline.units import Plan, Unit
@@ -22,6 +23,7 @@ def targets(params: Params, benchmark: str, bench: Bench, tasks: int | None = No
     """
     plan = bench.plan(params, benchmark, tasks)
     units = plan.units("targets")
+    write_planned(bench, plan, units)
     work("targets", benchmark, units, bench)
     path = bench.file("targets", benchmark)
     write_units(path, units, bench.store, goals_of(plan, units, bench.store))

@@ -70,13 +70,23 @@ def read_frames(benchmark: str, listings: Iterable[Path], root: Path) -> Frames:
     units = [_finished(root / place) for listing in listings for place in _places(listing)]
     if not units:
         raise UserError(f"no units are listed for {benchmark}; run `cl-lsg targets {benchmark}`")
+    frames = frames_of(benchmark, units)
+    _require_same_seeds(frames)
+    return frames
+
+
+def frames_of(benchmark: str, units: Sequence[UnitDirectory]) -> Frames:
+    """The frames of finished units, at least one. Each run has all tasks; runs may differ in their seeds.
+
+    Raises UserError like `read_frames`, but for methods that lack a seed which others have.
+    """
     protocol = _common_protocol(benchmark, units)
     runs = {name: history(of_run) for name, of_run in _grouped(units).items()}
-    tasks = _require_complete(runs, units)
+    _require_tasks(runs, units)
     return Frames(
         benchmark=benchmark,
         protocol=protocol,
-        tasks=tasks,
+        tasks={step.record.task: step.record.name for step in next(iter(runs.values()))},
         runs=runs,
         units=tuple(units),
         accuracy=_frame(runs, _accuracy, "task after_task accuracy unit"),
@@ -123,18 +133,25 @@ def _grouped(units: Iterable[UnitDirectory]) -> dict[tuple[str, int], list[UnitD
     return groups
 
 
-def _require_complete(runs: Runs, units: Iterable[UnitDirectory]) -> dict[int, str]:
-    """All methods must have the same seeds and tasks; returns the tasks' names."""
+def _require_tasks(runs: Runs, units: Iterable[UnitDirectory]) -> None:
+    """All runs must have the same tasks."""
     tasks = max(task for unit in units for task in unit.definition.tasks)
-    for method in dict.fromkeys(method for method, _ in runs):
-        for seed in sorted({seed for _, seed in runs}):
-            learned = runs.get((method, seed), [])
-            if len(learned) < tasks:
-                raise UserError(
-                    f"({method}, seed {seed}, task {len(learned) + 1}) is missing though others have it; "
-                    "run `dvc repro -f`"
-                )
-    return {step.record.task: step.record.name for step in next(iter(runs.values()))}
+    for (method, seed), learned in runs.items():
+        if len(learned) < tasks:
+            raise _missing(method, seed, len(learned) + 1)
+
+
+def _require_same_seeds(frames: Frames) -> None:
+    for method in frames.methods:
+        for seed in frames.seeds:
+            if (method, seed) not in frames.runs:
+                raise _missing(method, seed, 1)
+
+
+def _missing(method: str, seed: int, task: int) -> UserError:
+    return UserError(
+        f"({method}, seed {seed}, task {task}) is missing though others have it; run `dvc repro -f`"
+    )
 
 
 def _frame(runs: Runs, rows_of: Callable[[Sequence[Learned]], Iterable[Row]], columns: str) -> pd.DataFrame:
