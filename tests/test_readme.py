@@ -38,9 +38,11 @@ def test_the_python_example_gives_a_task_s_network(tmp_path: Path, monkeypatch: 
     assert network(torch.zeros(3, 2, 4, 4)).shape == (3, 2)
 
 
-def test_every_command_of_the_readme_parses() -> None:
-    inline = re.findall(r"`(cl-lsg [a-z][^`]*)`", README)
-    blocks = re.findall(r"^(cl-lsg [^#\n]+)", README, re.MULTILINE)
+@pytest.mark.parametrize("page", ["README.md", "docs/gpu.md"])
+def test_every_command_of_the_page_parses(page: str) -> None:
+    text = (ROOT / page).read_text()
+    inline = re.findall(r"`(cl-lsg [a-z][^`]*)`", text)
+    blocks = re.findall(r"^(cl-lsg [^#\n]+)", text, re.MULTILINE)
     commands = [command for command in (*inline, *blocks) if "--help" not in command]
     assert len(commands) >= 6
     for command in commands:

@@ -6,6 +6,7 @@ import hashlib
 import os
 import pickle
 import sys
+import tarfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -110,6 +111,21 @@ def test_cifar_tree_keeps_every_pixel_in_its_place(cifar_tree: Path) -> None:
     assert images.train_images.shape == (200, 3, 32, 32)
     assert images.test_images is not None
     assert images.test_images.shape == (100, 3, 32, 32)
+
+
+def test_one_tar_file_of_the_tree_gives_the_same_images(cifar_tree: Path, tmp_path: Path) -> None:
+    write_png(cifar_tree / "train/seal/b.png", picture(record(1)))
+    plain, path = load_images(cifar_settings(cifar_tree)), tmp_path / "cifar.tar"
+    with tarfile.open(path, "w") as tar:
+        for part in ("train", "test"):
+            tar.add(cifar_tree / part, part)
+    packed = load_images(cifar_settings(path))
+    assert torch.equal(packed.train_images, plain.train_images)
+    assert torch.equal(packed.train_labels, plain.train_labels)
+    with tarfile.open(path, "w") as tar:
+        tar.add(cifar_tree / "test", "test")
+    with pytest.raises(UserError, match=r"cifar.tar/train is not there; set data.folder"):
+        load_images(cifar_settings(path))
 
 
 @pytest.fixture
