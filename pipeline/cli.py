@@ -21,6 +21,7 @@ where things lie
   params.yaml                      what is run; every value is explained there
   data/tasks/BENCH/                prepared tasks (prepare)
   data/targets/BENCH.json          goal accuracies (targets)
+  data/planned/BENCH.json          which units a run comes to, for `cl-lsg record --planned`
   data/units/                      finished units, for `dvc push` and `dvc pull`
   runs/BENCH/METHOD/SEED-KEY/      what was learned: a unit; finished ones are never repeated
   reports/BENCH/                   tables and figures (tables)

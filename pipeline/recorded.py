@@ -37,7 +37,7 @@ class Recording:
     """What goes into a record.
 
     facts: of every complete run, whose CSV files are written. compared: of those that tables may set side by
-    side. Either is None where there are none. machine: what the units were learned on.
+    side. Either is None where there are none. machine: what the units were learned on, as far as is known.
     """
 
     units: Sequence[UnitDirectory]
@@ -48,7 +48,10 @@ class Recording:
 
 
 def finished_run(benchmark: str, data: Path, runs: Path, machine: dict[str, Any]) -> Recording:
-    """All units that the stages targets and learn listed. Raises UserError like `read_frames`."""
+    """All units that the stages targets and learn listed; `machine` is the one that records.
+
+    Raises UserError like `read_frames`.
+    """
     frames = read_frames(benchmark, listings(data, benchmark), runs)
     return Recording(frames.units, frames, frames, machine)
 

@@ -172,6 +172,21 @@ def test_plan_counts_units_and_steps_of_prepared_data(
     )
 
 
+def test_a_tar_file_of_the_images_is_there_too(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pipeline import estimate
+
+    monkeypatch.setattr(estimate, "MEASURED_SECONDS", 0.0)
+    plan = ["plan", "-S", "benchmarks=[miniimagenet]", "-S", "presets.miniimagenet.data.folder=mini.tar"]
+    plan += ["-S", "presets.miniimagenet.network.width=4", "-S", "presets.miniimagenet.train.batch_size=2"]
+    assert main(plan) == 0
+    assert "its images are not at mini.tar" in capsys.readouterr().out
+    (project / "mini.tar").touch()
+    assert main(plan) == 0
+    assert "its images are not" not in capsys.readouterr().out
+
+
 def test_the_papers_plan_leaves_out_what_has_no_images_and_says_so(
     project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

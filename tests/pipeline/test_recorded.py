@@ -16,7 +16,7 @@ from pipeline.hardware import describe
 from pipeline.planned import Planned, PlannedUnit, read_planned, standing
 from pipeline.recorded import CLAIMS, METRICS, TABLES, finished_run, part_of_run, record
 from pipeline.report.part import comparable
-from pipeline.tables import FACTS
+from pipeline.tables import FACTS, write_all
 from tests.pipeline import made_units as made
 from tests.pipeline.made_units import BENCHMARK
 from tests.pipeline.test_tables import Bench
@@ -178,6 +178,17 @@ def test_tables_of_a_part_compare_methods_under_the_same_seeds(bench: Bench, tmp
         "Compared here: scratch, fine-tune, seeds 1, 2."
         in (tmp_path / BENCHMARK / "part" / TABLES).read_text()
     )
+
+
+def test_a_part_has_a_whole_report_too(bench: Bench, tmp_path: Path) -> None:
+    begin_seed_2(bench)
+    compared = part_of_run(planned(bench), bench.runs).compared
+    assert compared is not None
+    (tmp_path / "report").mkdir()
+    write_all(compared, tmp_path / "report")
+    page = (tmp_path / "report/index.html").read_text()
+    assert "fine-tune" in page
+    assert "cl-lsg/seed2" not in page
 
 
 def test_a_part_is_recorded_again_as_it_grows_and_ends_as_the_whole(bench: Bench, tmp_path: Path) -> None:
