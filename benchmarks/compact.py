@@ -5,7 +5,7 @@ all masks; a step of the 1.5x network with the same masks and update; and the 1.
 graph, as a straight implementation has them (w * mask as a module, autograd through it). The sum over the
 sizes is the cost of the sequence.
 
-    python -m benchmarks.compact --network vgg16-bn
+    python -m benchmarks.compact --network vgg16-bn-linear
 """
 
 from __future__ import annotations
@@ -18,11 +18,10 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
-from benchmarks.step import BATCH, CLASSES, MASK_RATE, RATE, SHAPES, MaskedStep
+from benchmarks.step import ARCHITECTURES, CLASSES, MASK_RATE, RATE, MaskedStep, batch
 from benchmarks.timing import interleaved, machine, ratios, spread
 from lsg.growth import cap_widths
 from lsg.masks import INITIAL_LOGIT, sample_kernels
-from lsg.networks import NETWORKS
 from lsg.networks.architecture import Architecture
 
 FIRST_TEN = (0.3, 0.4, 0.48, 0.56, 0.65, 0.75, 0.75, 0.83, 0.94, 0.94)
@@ -42,8 +41,10 @@ class NaiveStep:
             shape = architecture.shape(layer, widths)[:2]
             self.logits[f"{layer.name}.weight"] = torch.full(shape, INITIAL_LOGIT).requires_grad_()
         self.areas = {f"{layer.name}.weight": layer.area for layer in architecture.layers}
-        self.sgd = torch.optim.SGD(self.network.parameters(), RATE, 0.9, weight_decay=4e-5, nesterov=True)
-        self.adam = torch.optim.Adam(self.logits.values(), MASK_RATE)
+        self.sgd = torch.optim.SGD(
+            self.network.parameters(), RATE, 0.9, weight_decay=4e-5, nesterov=True, fused=True
+        )
+        self.adam = torch.optim.Adam(self.logits.values(), MASK_RATE, fused=True)
 
     def __call__(self, images: Tensor, labels: Tensor) -> None:
         self.sgd.zero_grad()
@@ -69,13 +70,12 @@ def widths_of(architecture: Architecture, size: float) -> dict[str, int]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--network", choices=SHAPES, default="vgg16-bn")
+    parser.add_argument("--network", choices=ARCHITECTURES, default="vgg16-bn-linear")
     parser.add_argument("--rounds", type=int, default=9)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    architecture = NETWORKS[arguments.network](SHAPES[arguments.network])
-    images = torch.randn(BATCH, *SHAPES[arguments.network])
-    labels = torch.arange(BATCH) % CLASSES
+    architecture = ARCHITECTURES[arguments.network]
+    images, labels = batch(architecture)
     full = cap_widths(architecture, FULL)
     steps = {
         f"{size}x": MaskedStep(architecture, widths_of(architecture, size)) for size in sorted(set(TABLE_3))

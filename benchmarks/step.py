@@ -1,20 +1,26 @@
 """A training step with all masks against the same dense network under torch's SGD.
 
-Same widths, same batch, same forward and backward pass; 70 % of the kernels are preserved and frozen with a
-mask m^s, the others train with a mask m^a, and a quarter of each stream are candidates with gates m^g.
+Same widths, same batch, same forward and backward pass, channels last; 70 % of the kernels are preserved and
+frozen with a mask m^s, the others train with a mask m^a, and a quarter of each stream are candidates with
+gates m^g. The dense step's SGD is torch's fused one, the fastest.
 
-    python -m benchmarks.step --network lenet vgg16-bn resnet18 --share 0.125 0.55 1.0
+    python -m benchmarks.step --network lenet vgg16-bn-linear resnet18 --share 0.125 0.55 1.0
+    python -m benchmarks.step --operations
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
+from unittest.mock import patch
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from benchmarks.operations import counted
 from benchmarks.timing import interleaved, machine, ratios, spread
+from lsg import kernels
 from lsg.growth import initial_weights, seed_widths
 from lsg.masks import GateSchedule
 from lsg.networks import NETWORKS
@@ -24,16 +30,21 @@ from lsg.update import Masking, Update
 from lsg.workspace import Workspace
 
 CLASSES, BATCH, RATE, MASK_RATE = 10, 32, 0.01, 5e-4
-SHAPES = {"lenet": (3, 32, 32), "vgg16-bn": (3, 32, 32), "resnet18": (3, 84, 84)}
+ARCHITECTURES: dict[str, Architecture] = {
+    "lenet": NETWORKS["lenet"]((3, 32, 32)),
+    "vgg16-bn-linear": NETWORKS["vgg16-bn"]((3, 32, 32), hidden=0),
+    "vgg16-bn": NETWORKS["vgg16-bn"]((3, 32, 32)),
+    "resnet18": NETWORKS["resnet18"]((3, 84, 84)),
+}
 PRESERVED, CANDIDATES = 0.7, 0.25
 
 
 class MaskedStep:
     """A workspace with every kind of mask, and one step of it."""
 
-    def __init__(self, architecture: Architecture, widths: dict[str, int], seed: int = 1) -> None:
-        draws = torch.Generator().manual_seed(seed)
-        weights = initial_weights(architecture, widths, CLASSES, seed, 1)
+    def __init__(self, architecture: Architecture, widths: dict[str, int]) -> None:
+        draws = torch.Generator().manual_seed(1)
+        weights = initial_weights(architecture, widths, CLASSES, 1, 1)
         optimizers = (SGD(0.9), Adam())
         self.workspace = Workspace(architecture, widths, CLASSES, optimizers, weights, {})
         preserved = torch.rand(self.workspace.table.count, generator=draws) < PRESERVED
@@ -63,7 +74,7 @@ class DenseStep:
     def __init__(self, architecture: Architecture, widths: dict[str, int]) -> None:
         self.network = architecture.make(widths, CLASSES)
         self.optimizer = torch.optim.SGD(
-            self.network.parameters(), RATE, 0.9, weight_decay=4e-5, nesterov=True
+            self.network.parameters(), RATE, 0.9, weight_decay=4e-5, nesterov=True, fused=True
         )
 
     def __call__(self, images: Tensor, labels: Tensor) -> None:
@@ -72,35 +83,55 @@ class DenseStep:
         self.optimizer.step()
 
 
+def batch(architecture: Architecture) -> tuple[Tensor, Tensor]:
+    """Random images, channels last, and labels."""
+    images = torch.randn(BATCH, *architecture.image_shape)
+    return images.contiguous(memory_format=torch.channels_last), torch.arange(BATCH) % CLASSES
+
+
 def measure(network: str, share: float, rounds: int) -> str:
     """One line: size, milliseconds, ratio."""
-    architecture = NETWORKS[network](SHAPES[network])
+    architecture = ARCHITECTURES[network]
     widths = seed_widths(architecture, share)
     size = architecture.weights(widths) / architecture.weights(architecture.streams)
-    images = torch.randn(BATCH, *SHAPES[network]).contiguous(memory_format=torch.channels_last)
-    labels = torch.arange(BATCH) % CLASSES
+    images, labels = batch(architecture)
     masked, dense = MaskedStep(architecture, widths), DenseStep(architecture, widths)
     actions = {"masked": lambda: masked(images, labels), "dense": lambda: dense(images, labels)}
     seconds = interleaved(actions, rounds)
     milliseconds = {name: 1000 * spread(values).median for name, values in seconds.items()}
     return (
-        f"{network:9} {size:6.3f}x  dense {milliseconds['dense']:7.2f} ms  masked "
+        f"{network:16} {size:6.3f}x  dense {milliseconds['dense']:7.2f} ms  masked "
         f"{milliseconds['masked']:7.2f} ms  masked / dense {ratios(seconds, 'masked', 'dense')}"
     )
 
 
+def operations(network: str) -> tuple[int, int]:
+    """ATen operations of a masked step, and of its update alone, as many as an accelerator is given."""
+    architecture = ARCHITECTURES[network]
+    images, labels = batch(architecture)
+    with patch.multiple(kernels, MOST_WEIGHTS=sys.maxsize, MOST_KERNELS=sys.maxsize):
+        step = MaskedStep(architecture, seed_widths(architecture, 0.125))
+    whole = counted(lambda: step(images, labels))
+    return whole, counted(lambda: step.update.step(RATE, MASK_RATE, step.uniform))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--network", nargs="+", choices=SHAPES, default=list(SHAPES))
+    parser.add_argument("--network", nargs="+", choices=ARCHITECTURES, default=list(ARCHITECTURES))
     parser.add_argument(
         "--share", nargs="+", type=float, default=[0.125, 0.55, 1.0], help="of the 1x channels"
     )
     parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--operations", action="store_true", help="count operations instead")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     print(machine())
     for network in arguments.network:
+        if arguments.operations:
+            whole, update = operations(network)
+            print(f"{network:16} {whole} operations a step, {update} of them the update")
+            continue
         for share in arguments.share:
             print(measure(network, share, arguments.rounds), flush=True)
 

@@ -1,0 +1,39 @@
+"""Counts the ATen operations of an action: on an accelerator each is a kernel to launch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from torch.utils._python_dispatch import TorchDispatchMode
+
+VIEWS = {"alias", "as_strided", "detach", "expand", "permute", "select", "slice", "split", "squeeze", "t"}
+VIEWS |= {"transpose", "unbind", "unfold", "unsqueeze", "view", "_unsafe_view"}
+"""Operations that compute nothing."""
+
+
+class Counter(TorchDispatchMode):
+    """Counts what runs inside the context, views apart."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.count: int = 0
+
+    def __torch_dispatch__(
+        self,
+        function: Any,
+        types: Sequence[type],
+        arguments: tuple[Any, ...] = (),
+        options: Mapping[str, Any] | None = None,
+    ) -> Any:
+        self.count += function.overloadpacket.__name__ not in VIEWS
+        return function(*arguments, **(options or {}))
+
+
+def counted(action: Callable[[], object]) -> int:
+    """Operations of one call; a call before it settles what happens only once."""
+    action()
+    counter = Counter()
+    with counter:
+        action()
+    return counter.count
