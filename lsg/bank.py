@@ -172,13 +172,17 @@ class Bank:
 
 
 def packed(bits: Tensor) -> Tensor:
-    """Booleans of any shape as bytes of eight, `[ceil(n / 8)]` uint8."""
+    """Booleans of any shape as bytes of eight, `[ceil(n / 8)]` uint8; as no byte where all are true."""
+    if bool(bits.all()):
+        return torch.empty(0, dtype=torch.uint8)
     return torch.from_numpy(np.packbits(bits.cpu().numpy().reshape(-1)))
 
 
 def unpacked(stored: Tensor, shape: tuple[int, int]) -> Tensor:
     """The booleans `[outputs, inputs]` that `packed` made these bytes of."""
     count = shape[0] * shape[1]
+    if not len(stored):
+        return torch.ones(shape, dtype=torch.bool)
     if len(stored) != (count + 7) // 8:
         raise ValueError(f"{len(stored)} bytes of bits for {count} kernels")
     return torch.from_numpy(np.unpackbits(stored.numpy(), count=count).astype(bool)).view(shape)

@@ -8,6 +8,7 @@ end a candidate with s > 0 is kept and the others are dropped; kernels whose mas
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import torch
@@ -77,7 +78,7 @@ class Growth:
         chunk: candidates a chunk, as a fraction of each stream's 1x channels.
         caps: most channels of each stream.
         gate_init: s of a new candidate.
-        masked: whether its kernels have masks (m^a).
+        masked: layers in which its kernels have masks (m^a).
         last_epoch: chunks open before this epoch only; later ones could not be judged any more.
     """
 
@@ -87,7 +88,7 @@ class Growth:
     caps: Widths
     gate_init: float
     last_epoch: int
-    masked: bool = True
+    masked: Collection[str]
     last_chunk: dict[str, int] = field(default_factory=dict)
     """For each stream the first channel of its newest chunk."""
 

@@ -8,7 +8,7 @@ per-channel vectors (`candidate`, `gate_logit`, `on_epochs`). `lsg.update` reads
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -196,12 +196,14 @@ class Workspace:
             self.architecture, widths, self.classes, self.optimizers, empty, {}, self.device, self.dense
         )
 
-    def grown(self, widths: Widths, make_weights: Callable[[Workspace], Grids], masked: bool) -> Workspace:
+    def grown(
+        self, widths: Widths, make_weights: Callable[[Workspace], Grids], masked: Iterable[str]
+    ) -> Workspace:
         """A wider workspace that goes on where this one stands.
 
         New channels come behind the old ones of their stream. What is new starts trainable, with a mask
-        if `masked`, with fresh optimizer state, off the candidates' list, and with the weights that
-        `make_weights(self)` gives (of whole grids; only the new kernels are taken).
+        in the layers named by `masked`, with fresh optimizer state, off the candidates' list, and with the
+        weights that `make_weights(self)` gives (of whole grids; only the new kernels are taken).
         """
         weights = make_weights(self)
         for layer in self.table.layers:
@@ -216,8 +218,8 @@ class Workspace:
             self.private_vectors(),
             self.device,
         )
-        wider.masked[:] = masked
-        wider.table.kernel_grid(wider.masked, HEAD)[:] = False
+        for name in masked:
+            wider.table.kernel_grid(wider.masked, name)[:] = True
         copy_over(self, wider)
         return wider
 

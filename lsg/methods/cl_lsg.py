@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import ClassVar, get_args
 
 import torch
+from torch import Tensor
 
 from lsg.bank import FREE, Solution
 from lsg.data import Task
@@ -25,7 +26,7 @@ from lsg.masked import MaskedTraining
 from lsg.masks import GateSchedule, Noise
 from lsg.methods.banked import Banked
 from lsg.methods.method import Growing, Lesson, Protocol
-from lsg.networks.architecture import HEAD, Architecture
+from lsg.networks.architecture import Architecture, Layer
 from lsg.optimizers import Adam
 from lsg.settings import require, require_one_of
 from lsg.training import MaskRates, Stage, Trainer
@@ -48,6 +49,8 @@ class ClLsgSettings:
     penalty: lambda, on the sum of the candidates' keep probabilities.
     selective, attentive, retrain: the parts of the method (table 8): masks m^s on preserved kernels, masks
         m^a on new and released ones, training of released kernels. Without all three it is growth alone.
+    linear_masks: kernel masks in fully connected layers too, where a kernel is one weight; without them a
+        task uses whole such layers, and only channels are dropped there. A flattened layer is a convolution.
     noise: of kernel masks, `logit` | `eq5` | `none`.
     mask_lr, mask_lr_drops, mask_lr_factors: Adam's rate for masks and gates, and its factor from each of
         these shares of the epochs on.
@@ -63,6 +66,7 @@ class ClLsgSettings:
     selective: bool = True
     attentive: bool = True
     retrain: bool = True
+    linear_masks: bool = True
     noise: Noise = "logit"
     mask_lr: float = 5e-4
     mask_lr_drops: tuple[float, ...] = (0.5, 0.7)
@@ -168,7 +172,7 @@ class ClLsg(Banked):
             self.caps,
             settings.gate_init,
             last_epoch,
-            settings.attentive,
+            [layer.name for layer in self._masked_layers() if settings.attentive],
         )
         workspace = self._train(GROW, growth.begin(workspace), task, trainer, growth)
         solution = settled(workspace)
@@ -217,14 +221,22 @@ class ClLsg(Banked):
 
     def _assign_masks(self, workspace: Workspace) -> None:
         """m^s on the bank's owned kernels, which are frozen; m^a on all others but the head's."""
-        settings, table, bank = self.settings, workspace.table, self.bank
-        workspace.masked[:] = settings.attentive
-        table.kernel_grid(workspace.masked, HEAD)[:] = False
-        for layer in self.architecture.layers if bank.tasks else ():
-            free = bank.owners[layer.name] == FREE
-            table.kernel_grid(workspace.trainable, layer.name).copy_(free & settings.retrain)
-            masked = torch.where(free, settings.attentive or not settings.retrain, settings.selective)
-            table.kernel_grid(workspace.masked, layer.name).copy_(masked)
-            if not settings.retrain:
-                table.grid(workspace.weight.value, layer.name)[free] = 0.0
-                table.kernel_grid(workspace.logit.value, layer.name)[free] = SHUT
+        for layer in self.architecture.layers:
+            masked = workspace.table.kernel_grid(workspace.masked, layer.name)
+            masked[:] = self.settings.attentive
+            if self.bank.tasks:
+                self._assign_to_owners(workspace, layer.name, masked)
+            if layer not in self._masked_layers():
+                masked[:] = False
+
+    def _assign_to_owners(self, workspace: Workspace, layer: str, masked: Tensor) -> None:
+        settings, table, free = self.settings, workspace.table, self.bank.owners[layer] == FREE
+        masked.copy_(torch.where(free, settings.attentive or not settings.retrain, settings.selective))
+        table.kernel_grid(workspace.trainable, layer).copy_(free & settings.retrain)
+        if not settings.retrain:
+            table.grid(workspace.weight.value, layer)[free] = 0.0
+            table.kernel_grid(workspace.logit.value, layer)[free] = SHUT
+
+    def _masked_layers(self) -> list[Layer]:
+        layers = self.architecture.layers
+        return [layer for layer in layers if self.settings.linear_masks or not layer.is_linear]

@@ -33,6 +33,11 @@ class Layer:
     repeat: int = 1
     """Kernels a pair of channels: 1, or with element-wise masks as many as the pair has weights."""
 
+    @property
+    def is_linear(self) -> bool:
+        """Fully connected to channels that are single numbers, so that a kernel is one weight."""
+        return self.area == self.positions == self.repeat == 1
+
 
 @dataclass(frozen=True)
 class Architecture:

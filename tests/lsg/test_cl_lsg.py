@@ -7,16 +7,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from lsg.bank import FREE
+from lsg.bank import FREE, Bank
 from lsg.checkpoint import Checkpoints
 from lsg.events import EventLog
 from lsg.growth import cap_widths
 from lsg.methods.ablation import GrowSel, GrowSelLsg, GrowTarget
 from lsg.methods.cl_lsg import SHUT, ClLsg, ClLsgSettings
 from lsg.methods.grow import Grow, GrowSettings
+from lsg.networks import NETWORKS
 from lsg.networks.architecture import HEAD
 from lsg.training import Trainer, TrainSettings
-from tests.lsg.tiny import tiny_architecture, tiny_task
+from tests.lsg.tiny import IMAGE_SHAPE, tiny_architecture, tiny_task
 
 FIELDS = ("weight.value", "trainable", "masked", "logit.value")
 
@@ -136,3 +137,30 @@ def test_the_rows_of_the_ablation_add_one_part_each() -> None:
     for row in rows:
         common = {"selective": True, "attentive": True, "retrain": True}
         assert vars(row.Settings(**common)) == vars(ClLsgSettings())
+
+
+def test_without_linear_masks_a_task_uses_whole_fully_connected_layers_and_stores_no_bits_of_them(
+    tmp_path: Path,
+) -> None:
+    sizes = {}
+    for masks in (True, False):
+        method = ClLsg(
+            NETWORKS["lenet"](IMAGE_SHAPE),
+            ClLsgSettings(cap=2.0, gate_init=0.05, linear_masks=masks, mask_lr=0.01),
+            "paper",
+            seed=1,
+        )
+        run = trainer(tmp_path)
+        for number in (1, 2):
+            run.begin_task(number, number - 1 or None)
+            method.learn(tiny_task(number), 1.01, run)
+            run.checkpoints.clear()
+        used = method.bank.solution(2).used
+        assert used["fc2"].all() == (not masks)
+        assert not used["conv2"].all()
+        sizes[masks] = len(method.bank.tensors(2)["fc2.used"])
+        restored = Bank(method.architecture)
+        for number in (1, 2):
+            restored.add_tensors(number, method.bank.tensors(number))
+        assert torch.equal(restored.solution(2).used["fc2"], used["fc2"])
+    assert sizes[False] == 0 < sizes[True]

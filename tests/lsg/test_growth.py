@@ -34,8 +34,9 @@ def seed_workspace(architecture: Architecture, widths: dict[str, int]) -> Worksp
     return workspace
 
 
-def growth(caps: dict[str, int], chunk: float = 0.25) -> Growth:
-    return Growth(seed=1, task=1, chunk=chunk, caps=caps, gate_init=0.01, last_epoch=9)
+def growth(caps: dict[str, int], chunk: float = 0.25, architecture: Architecture | None = None) -> Growth:
+    names = [layer.name for layer in (architecture or tiny_architecture()).layers]
+    return Growth(seed=1, task=1, chunk=chunk, caps=caps, gate_init=0.01, last_epoch=9, masked=names)
 
 
 def test_chunks_open_for_full_streams_only_up_to_the_cap() -> None:
@@ -116,8 +117,8 @@ def test_compact_training_equals_the_masked_network_of_full_size(name: str) -> N
     architecture = make()
     caps = dict(architecture.streams)
     seed = seed or seed_widths(architecture, 1 / 4)
-    compact = growth(caps).begin(seed_workspace(architecture, seed))
-    full = growth(caps, chunk=1.0).begin(seed_workspace(architecture, seed))
+    compact = growth(caps, architecture=architecture).begin(seed_workspace(architecture, seed))
+    full = growth(caps, 1.0, architecture).begin(seed_workspace(architecture, seed))
     assert architecture.weights(full.widths) > 2 * architecture.weights(compact.widths)
     pinned = torch.zeros(full.table.channels, dtype=torch.bool)
     for stream, width in compact.widths.items():
@@ -153,7 +154,9 @@ def test_compact_training_equals_the_masked_network_of_full_size(name: str) -> N
         torch.testing.assert_close(mine, theirs[:width], **close)
     for vector, value in compact.private_vectors().items():
         torch.testing.assert_close(value, full.private_vectors()[vector][: len(value)], **close)
-    assert compact.weight.value.ne(growth(caps).begin(seed_workspace(architecture, seed)).weight.value).any()
+    assert compact.weight.value.ne(
+        growth(caps, architecture=architecture).begin(seed_workspace(architecture, seed)).weight.value
+    ).any()
 
 
 def test_settling_drops_closed_channels_and_changes_nothing_else() -> None:

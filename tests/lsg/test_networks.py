@@ -95,3 +95,11 @@ def test_no_network_has_a_first_layer_of_no_channels() -> None:
     for name, shape in (("vgg16-bn", RGB32), ("resnet18", RGB84)):
         with pytest.raises(ValueError, match="width must be 1 or more, not 0"):
             NETWORKS[name](shape, width=0)
+
+
+def test_a_layer_is_linear_where_a_kernel_is_one_weight_and_not_where_it_reads_a_feature_map() -> None:
+    linear = {
+        name: [layer.name for layer in NETWORKS[name]((3, 32, 32)).layers if layer.is_linear]
+        for name in ("lenet", "vgg16-bn", "resnet18")
+    }
+    assert linear == {"lenet": ["fc2"], "vgg16-bn": ["fc.0", "fc.1"], "resnet18": []}

@@ -40,8 +40,8 @@ def stage_2_workspace() -> Workspace:
     for layer in architecture.layers:
         grid = workspace.table.kernel_grid(workspace.trainable, layer.name)
         grid.copy_(torch.rand(grid.shape, generator=draw) < 0.4)
-    caps = {"outer": 6, "inner": 5, "hidden": 8}
-    workspace = Growth(1, 2, chunk=0.4, caps=caps, gate_init=0.0, last_epoch=1).begin(workspace)
+    caps, names = {"outer": 6, "inner": 5, "hidden": 8}, [layer.name for layer in architecture.layers]
+    workspace = Growth(1, 2, chunk=0.4, caps=caps, gate_init=0.0, last_epoch=1, masked=names).begin(workspace)
     logit = workspace.logit.value
     logit.copy_(0.005 + 0.004 * torch.randn(len(logit), generator=draw, dtype=torch.float64))
     workspace.gate_logit.value[workspace.candidate] = 0.01 * torch.randn(
