@@ -24,7 +24,7 @@ from lsg import digest, seeds
 from lsg.bank import ForgettingError
 from lsg.files import DamagedFileError
 from lsg.methods import METHODS, Method
-from lsg.networks import NETWORKS
+from lsg.networks import architecture_of
 from lsg.records import RunDirectory
 
 PROBE_IMAGES = 8
@@ -96,8 +96,7 @@ def probes_bit_equal(task: int, method: Method, stored: Tensor, record: Mapping[
 
 def rebuilt_method(job: Mapping[str, Any]) -> Method:
     """An empty method as a run's job describes it."""
-    options = {name: value for name, value in job["network"].items() if name != "name"}
-    architecture = NETWORKS[job["network"]["name"]](tuple(job["image_shape"]), **options)
+    architecture = architecture_of(job["network"], job["image_shape"])
     kind = METHODS[job["method"]]
     settings = {name: tuple(v) if isinstance(v, list) else v for name, v in job["settings"].items()}
     return kind(architecture, kind.Settings(**settings), job["protocol"], job["seed"])

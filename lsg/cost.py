@@ -1,4 +1,4 @@
-"""What a network costs: size three ways, stored bytes. MACs are `Architecture.macs`."""
+"""What a network costs: size three ways, stored bytes, training. MACs are `Architecture.macs`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from torch import Tensor
+
+from lsg.networks.architecture import Architecture, Widths
+from lsg.training import BACKWARD_COST
 
 FLOAT_BYTES = 4
 
@@ -28,3 +31,11 @@ class Size:
 def stored_bytes(tensors: Mapping[str, Tensor]) -> int:
     """Bytes of the tensors' data."""
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+
+
+def training_macs(architecture: Architecture, widths: Widths, classes: int, images: int) -> int:
+    """Multiply-accumulates of a training run at these widths, forward and backward.
+
+    `images` counts each image once an epoch.
+    """
+    return BACKWARD_COST * images * architecture.macs(widths, classes)

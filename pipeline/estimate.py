@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch.nn.functional import cross_entropy
 
-from lsg.networks import NETWORKS
+from lsg.cost import training_macs
+from lsg.networks import Architecture
 from pipeline.benchmarks import SOURCES
-from pipeline.errors import UserError
 from pipeline.params import Experiment, Params, resolve
 from pipeline.progress import clock
 from pipeline.stage import Bench
@@ -85,22 +85,17 @@ def missing_data(experiment: Experiment) -> str | None:
     return f"its images are not at {data.folder}; {remedy}"
 
 
-def hours_bound(units: list[Unit], step_seconds: float, workers: int) -> float:
+def hours_bound(units: list[Unit], mac_seconds: float, workers: int) -> float:
     """Seconds at best: the work shared out among the workers, but no less than the longest unit."""
-    steps = [unit.steps for unit in units]
-    return max(sum(steps) / workers, max(steps, default=0)) * step_seconds
+    macs = [unit.macs for unit in units]
+    return max(sum(macs) / workers, max(macs, default=0)) * mac_seconds
 
 
-def step_seconds(experiment: Experiment, image_shape: Shape, classes: int, device: str) -> float:
+def step_seconds(architecture: Architecture, classes: int, batch: int, device: str) -> float:
     """Seconds of one training step of the dense 1x network on this machine."""
-    options = {name: value for name, value in experiment.network.items() if name != "name"}
-    try:
-        architecture = NETWORKS[experiment.network["name"]](image_shape, **options)
-    except ValueError as error:
-        raise UserError(f"presets.{experiment.benchmark}.network: {error}") from error
     network = architecture.make(architecture.streams, classes).to(device)
     optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9)
-    images = torch.rand(experiment.train.batch_size, *image_shape, device=device)
+    images = torch.rand(batch, *architecture.image_shape, device=device)
     labels = torch.arange(len(images), device=device) % classes
 
     def step() -> None:
@@ -125,13 +120,15 @@ def _seconds(plan: Plan, workers: int) -> float:
     goals = {seed: dict.fromkeys(plan.tasks, 1.0) for seed in experiment.seeds}
     stages = [plan.units("targets"), plan.units("learn", goals), plan.units("sized", goals)]
     classes = len(manifest["tasks"][0]["classes"])
-    step = step_seconds(experiment, tuple(manifest["image_shape"]), classes, plan.numerics.device)
-    seconds = sum(hours_bound(units, step, workers) for units in stages)
+    batch, architecture = experiment.train.batch_size, plan.architecture
+    step = step_seconds(architecture, classes, batch, plan.numerics.device)
+    mac_seconds = step / training_macs(architecture, architecture.streams, classes, batch)
+    seconds = sum(hours_bound(units, mac_seconds, workers) for units in stages)
     steps = sum(unit.steps for units in stages for unit in units)
     print(
         f"{experiment.benchmark}: {sum(map(len, stages))} units ({len(plan.tasks)} tasks, seeds "
         f"{', '.join(map(str, experiment.seeds))}, {', '.join(experiment.methods)}), at most {steps:,} steps "
-        f"of {1000 * step:.0f} ms on {plan.numerics.device}: about {clock(seconds)}",
+        f"of {1000 * step:.0f} ms at 1x on {plan.numerics.device}: about {clock(seconds)}",
         flush=True,
     )
     return seconds

@@ -39,14 +39,14 @@ class Board:
 
     def __init__(self, units: Iterable[Unit], store: RunStore, watcher: Watcher) -> None:
         self.store, self.watcher = store, watcher
-        self._waiting = sorted(units, key=lambda unit: -unit.steps)
+        self._waiting = sorted(units, key=lambda unit: -unit.macs)
         self._open = {unit.key for unit in self._waiting}
         self._followed: dict[str, _Followed] = {}
         self._faults: dict[str, str] = {}
         self._total = len(self._waiting)
 
     def next(self) -> Unit | None:
-        """The longest unit that waits for no other; None if there is none at the moment."""
+        """The unit with the most work that waits for no other; None if there is none at the moment."""
         for unit in list(self._waiting):
             if unit.start is None or unit.start.key not in self._open:
                 self._waiting.remove(unit)

@@ -12,11 +12,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pipeline.code import code_digest
 from pipeline.errors import UserError
 from pipeline.params import Experiment, Protocol
+
+if TYPE_CHECKING:
+    from lsg.networks import Architecture
 
 Stage = Literal["targets", "learn", "sized"]
 Goals = Mapping[int, Mapping[int, float]]
@@ -40,7 +43,11 @@ class Numerics:
 
 @dataclass(frozen=True)
 class Unit:
-    """One directory of work. `data` and `code` are digests; `prepared` (not in the key) holds the tasks."""
+    """One directory of work. `data` and `code` are digests.
+
+    Not in the key: `prepared`, the folder of the tasks, and the optimiser steps and multiply-accumulates
+    (forward and backward) that training takes at most.
+    """
 
     benchmark: str
     method: str
@@ -57,6 +64,7 @@ class Unit:
     start: Unit | None = None
     prepared: Path = DATA
     steps: int = 0
+    macs: int = 0
 
     def covers(self) -> dict[str, Any]:
         """What the key covers, as JSON values: the content of unit.json."""
@@ -187,21 +195,37 @@ class Plan:
             goals=goals or {},
             start=start,
             prepared=self.prepared,
-            steps=self._steps(method, tasks),
+            **self._at_most(method, tasks),
         )
 
     def _data_digest(self) -> str:
         """Over the manifest, which holds the tasks' digests and the names of their classes."""
         return hashlib.sha256(json.dumps(self.manifest, sort_keys=True).encode()).hexdigest()
 
-    def _steps(self, method: str, tasks: tuple[int, ...]) -> int:
-        """Optimiser steps at most."""
+    def _at_most(self, method: str, tasks: tuple[int, ...]) -> dict[str, int]:
+        """A unit's `steps` and `macs`."""
+        from lsg.cost import training_macs
         from lsg.methods import METHODS
 
-        train, settings = self.experiment.train, self.experiment.learn[method]
-        batches = {entry["task"]: -(-entry["train"] // train.batch_size) for entry in self.manifest["tasks"]}
-        epochs = [METHODS[method].most_epochs(settings, train.epochs, task == tasks[0]) for task in tasks]
-        return sum(count * batches[task] for count, task in zip(epochs, tasks, strict=True))
+        kind, train, settings = METHODS[method], self.experiment.train, self.experiment.learn[method]
+        widths = kind.most_widths(settings, self.architecture)
+        entries, steps, macs = {entry["task"]: entry for entry in self.manifest["tasks"]}, 0, 0
+        for task in tasks:
+            images, classes = entries[task]["train"], len(entries[task]["classes"])
+            epochs = kind.most_epochs(settings, train.epochs, task == tasks[0])
+            steps += epochs * -(-images // train.batch_size)
+            macs += training_macs(self.architecture, widths, classes, epochs * images)
+        return {"steps": steps, "macs": macs}
+
+    @cached_property
+    def architecture(self) -> Architecture:
+        """The experiment's networks. Raises UserError where they do not take the benchmark's images."""
+        from lsg.networks import architecture_of
+
+        try:
+            return architecture_of(self.experiment.network, self.manifest["image_shape"])
+        except ValueError as error:
+            raise UserError(f"presets.{self.experiment.benchmark}.network: {error}") from error
 
 
 def method_digest(method: str, network: str) -> str:

@@ -26,7 +26,7 @@ from lsg.masked import MaskedTraining
 from lsg.masks import GateSchedule, Noise
 from lsg.methods.banked import Banked
 from lsg.methods.method import Growing, Lesson, Protocol
-from lsg.networks.architecture import Architecture, Layer
+from lsg.networks.architecture import Architecture, Layer, Widths
 from lsg.optimizers import Adam
 from lsg.settings import require, require_one_of
 from lsg.training import MaskRates, Stage, Trainer
@@ -108,6 +108,10 @@ class ClLsg(Banked):
     @classmethod
     def most_epochs(cls, settings: ClLsgSettings, epochs: int, first: bool) -> int:
         return epochs if first else 2 * epochs
+
+    @classmethod
+    def most_widths(cls, settings: ClLsgSettings, architecture: Architecture) -> Widths:
+        return cap_widths(architecture, settings.cap)
 
     def learn(self, task: Task, goal: float | None, trainer: Trainer) -> Lesson:
         released = self.bank.released_share()

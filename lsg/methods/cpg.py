@@ -34,7 +34,7 @@ from lsg.data import Task
 from lsg.growth import cap_widths
 from lsg.methods.elementwise import GradualPruning, Ramp, SingleWeights, WeightTraining, epochs_of
 from lsg.methods.method import Growing, Lesson
-from lsg.networks.architecture import Widths
+from lsg.networks.architecture import Architecture, Widths
 from lsg.settings import require
 from lsg.training import MaskRates, Stage, Trainer, is_rising
 from lsg.update import Uniform
@@ -187,6 +187,10 @@ class Cpg(SingleWeights):
         picking = len(multipliers(settings.cap, settings.grow_step)) * epochs
         compacting = len(settings.levels) * epochs_of(settings.level_epochs, epochs)
         return picking + compacting + (0 if first else epochs_of(settings.retrain_epochs, epochs))
+
+    @classmethod
+    def most_widths(cls, settings: CpgSettings, architecture: Architecture) -> Widths:
+        return cap_widths(architecture, settings.cap)
 
     def learn(self, task: Task, goal: float | None, trainer: Trainer) -> Lesson:
         assert goal is not None, "CPG needs a target accuracy for every task"

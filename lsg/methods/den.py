@@ -31,7 +31,7 @@ from lsg.growth import cap_widths, initial_weights
 from lsg.methods.den_steps import ProximalSteps, Terms, optimizer_of
 from lsg.methods.den_units import SharedNetwork, Subnet
 from lsg.methods.method import Growing, Lesson, Method, Protocol
-from lsg.networks.architecture import HEAD, Architecture
+from lsg.networks.architecture import HEAD, Architecture, Widths
 from lsg.plain import PlainTraining
 from lsg.settings import require
 from lsg.training import Stage, Trainer
@@ -96,6 +96,10 @@ class Den(Method):
     @classmethod
     def most_epochs(cls, settings: DenSettings, epochs: int, first: bool) -> int:
         return epochs if first else selection_epochs(settings, epochs) + 3 * epochs
+
+    @classmethod
+    def most_widths(cls, settings: DenSettings, architecture: Architecture) -> Widths:
+        return cap_widths(architecture, settings.cap)
 
     def learn(self, task: Task, goal: float | None, trainer: Trainer) -> Lesson:
         before = dict(self.shared.widths)

@@ -19,6 +19,7 @@ from lsg.data import Task
 from lsg.growth import cap_widths, settled
 from lsg.methods.cl_lsg import REUSE, ClLsg, ClLsgSettings
 from lsg.methods.method import Growing, Lesson
+from lsg.networks.architecture import Architecture, Widths
 from lsg.settings import require, require_one_of
 from lsg.training import Trainer
 
@@ -58,6 +59,10 @@ class Grow(ClLsg):
     @classmethod
     def most_epochs(cls, settings: Any, epochs: int, first: bool) -> int:
         return epochs if settings.when == "by_default" else super().most_epochs(settings, epochs, first)
+
+    @classmethod
+    def most_widths(cls, settings: Any, architecture: Architecture) -> Widths:
+        return cap_widths(architecture, min((*settings.sizes[-1:], settings.cap)))
 
     def learn(self, task: Task, goal: float | None, trainer: Trainer) -> Lesson:
         if self.settings.sizes:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from lsg.data import Task
 from lsg.evaluation import accuracy
-from lsg.networks.architecture import Architecture
+from lsg.networks.architecture import Architecture, Widths
 from lsg.training import Trainer
 
 Protocol = Literal["clean", "paper"]
@@ -70,6 +70,11 @@ class Method(ABC):
     def most_epochs(cls, settings: Any, epochs: int, first: bool) -> int:
         """Epochs that a task can take at most, from the `epochs` of one stage; what plans are made of."""
         return epochs
+
+    @classmethod
+    def most_widths(cls, settings: Any, architecture: Architecture) -> Widths:
+        """Channels of the widest network that a task can train; what plans are made of."""
+        return architecture.streams
 
     def judge(self, network: nn.Module, task: Task, trainer: Trainer) -> float:
         """The network's accuracy on the split that decides."""

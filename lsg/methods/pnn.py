@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from lsg import seeds
 from lsg.data import Task
-from lsg.growth import initial_weights, seed_widths
+from lsg.growth import cap_widths, initial_weights, seed_widths
 from lsg.methods.method import Growing, Lesson, Method, Protocol
 from lsg.methods.pnn_columns import Adapter, Column, Columns, column_weights, forward_macs
 from lsg.networks.architecture import HEAD, Architecture, Widths
@@ -70,6 +70,11 @@ class Pnn(Method):
         self.states: dict[int, dict[str, Tensor]] = {}
         """The tensors of each task's column and adapters, in the order of learning."""
         self.thin = seed_widths(architecture, thin_ratio(architecture, settings.final_size, settings.tasks))
+
+    @classmethod
+    def most_widths(cls, settings: PnnSettings, architecture: Architecture) -> Widths:
+        """Of one network of about as many weights as all columns."""
+        return cap_widths(architecture, settings.final_size)
 
     def widths(self, columns: int) -> list[Widths]:
         """Channels of each of the first columns."""

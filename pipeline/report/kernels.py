@@ -18,7 +18,7 @@ from lsg.bank import FREE, unpacked
 from lsg.methods import METHODS
 from lsg.methods.banked import Banked
 from lsg.methods.elementwise import SingleWeights
-from lsg.networks import NETWORKS
+from lsg.networks import architecture_of
 from lsg.networks.architecture import Architecture, Layer
 from pipeline.errors import UserError
 from pipeline.histories import Learned
@@ -73,8 +73,7 @@ def _architecture(unit: UnitDirectory) -> Architecture | None:
     method, job = METHODS[unit.definition.method], read_json(unit.path / "job.json")
     if not issubclass(method, Banked) or "image_shape" not in job:
         return None
-    options = {name: value for name, value in unit.definition.network.items() if name != "name"}
-    architecture = NETWORKS[unit.definition.network["name"]](tuple(job["image_shape"]), **options)
+    architecture = architecture_of(unit.definition.network, job["image_shape"])
     return architecture.elementwise() if issubclass(method, SingleWeights) else architecture
 
 

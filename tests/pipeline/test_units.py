@@ -105,7 +105,7 @@ def test_the_key_of_the_start_is_part_of_the_key() -> None:
 
 def test_training_settings_change_the_key_and_where_data_lies_does_not(tmp_path: Path) -> None:
     assert with_train(scratch(), lr=0.02).key != scratch().key
-    assert replace(scratch(), prepared=tmp_path, steps=1).key == scratch().key
+    assert replace(scratch(), prepared=tmp_path, steps=1, macs=1).key == scratch().key
 
 
 def test_another_method_or_seed_in_the_experiment_leaves_keys_alone() -> None:
@@ -126,6 +126,35 @@ def test_steps_count_batches_and_the_second_stage_of_growing_methods() -> None:
     plan = tiny_plan("train.epochs=3")
     assert [unit.steps for unit in plan.units("targets")][:2] == [3 * batches[0], 3 * batches[1]]
     assert plan.units("learn", GOALS)[0].steps == 3 * batches[0] + 6 * batches[1]
+
+
+def test_work_counts_the_widest_network_that_a_method_may_train() -> None:
+    plan = tiny_plan("methods=[scratch,grow,cl-lsg]", "learn.cl-lsg.cap=4", "learn.grow.sizes=[0.25,1]")
+    first, second = (3 * entry["train"] for entry in plan.manifest["tasks"][:2])
+    dense, twice = lenet_macs(1), lenet_macs(2)
+    assert plan.units("targets")[0].macs == first * dense
+    work = {unit.method: unit.macs for unit in plan.units("learn", GOALS)}
+    assert work == {"grow": (first + second) * dense, "cl-lsg": (first + 2 * second) * twice}
+
+
+def lenet_macs(wider: int) -> int:
+    """Of one 8x8 image and two classes, with every layer so many times as wide as at 1x."""
+    conv1, conv2, fc1, fc2 = (wider * width for width in (20, 50, 800, 500))
+    return 64 * 25 * conv1 + 16 * 25 * conv1 * conv2 + 4 * conv2 * fc1 + fc1 * fc2 + 2 * fc2
+
+
+def test_the_unit_with_more_steps_may_have_less_work() -> None:
+    plan = tiny_plan(
+        "methods=[scratch,packnet,cl-lsg]", "learn.cl-lsg.cap=4", "learn.packnet.retrain_epochs=2"
+    )
+    packnet, cl_lsg = sorted(plan.units("learn", GOALS), key=lambda unit: unit.macs)
+    assert (packnet.method, cl_lsg.method) == ("packnet", "cl-lsg")
+    assert packnet.steps > cl_lsg.steps
+
+
+def test_images_that_the_network_does_not_take_are_refused() -> None:
+    with pytest.raises(UserError, match="presets.digits.network: "):
+        tiny_plan("presets.digits.network.name=vgg16-bn").units("targets")
 
 
 def test_missing_and_damaged_prepared_data_name_the_remedy(tmp_path: Path) -> None:
