@@ -7,9 +7,10 @@ of the padded set: one gather makes a batch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -51,21 +52,42 @@ class Task:
         return split
 
 
-def load_task(folder: Path, number: int) -> Task:
-    """Read one prepared task (see pipeline.prepare) and check it against the manifest's digest.
+class TaskSource(Protocol):
+    """Where the tasks of a benchmark come from: their files, or wherever they were brought from there."""
 
-    Raises FileNotFoundError, KeyError for a task the manifest does not list, or DamagedFileError.
-    """
-    manifest = read_json(folder / "manifest.json")
-    tasks = manifest["tasks"]
-    assert isinstance(tasks, list)
-    entry = next((entry for entry in tasks if entry["task"] == number), None)
-    if entry is None:
-        raise KeyError(f"{folder / 'manifest.json'} lists no task {number}, only 1 to {len(tasks)}")
-    path = folder / f"task_{number:02d}.safetensors"
-    tensors = read_tensors(path)
-    if digest.combined(tensors) != entry["digest"]:
-        raise DamagedFileError(path, "its digest is not the manifest's")
+    def manifest(self) -> Mapping[str, Any]:
+        """What stage prepare wrote of the benchmark and its tasks."""
+
+    def tensors(self, number: int) -> Mapping[str, Tensor]:
+        """A task's images and labels, `train_images` and on, as stage prepare wrote them; only to be read."""
+
+
+@dataclass(frozen=True)
+class TaskFolder:
+    """The folder of a prepared benchmark (see pipeline.prepare)."""
+
+    path: Path
+
+    def manifest(self) -> Mapping[str, Any]:
+        """Raises FileNotFoundError or DamagedFileError."""
+        return read_json(self.path / "manifest.json")
+
+    def file(self, number: int) -> Path:
+        """Where a task's tensors are."""
+        return self.path / f"task_{number:02d}.safetensors"
+
+    def tensors(self, number: int) -> Mapping[str, Tensor]:
+        """Checked against the manifest's digest. Raises FileNotFoundError, KeyError or DamagedFileError."""
+        tensors = read_tensors(self.file(number))
+        if digest.combined(tensors) != _entry(self.manifest(), number)["digest"]:
+            raise DamagedFileError(self.file(number), "its digest is not the manifest's")
+        return tensors
+
+
+def load_task(source: TaskSource, number: int) -> Task:
+    """One task of a benchmark. Raises KeyError if it has no such task, and what the source raises."""
+    entry = _entry(source.manifest(), number)
+    tensors = source.tensors(number)
     splits = {name: Split(tensors[f"{name}_images"], tensors[f"{name}_labels"]) for name in SPLITS}
     return Task(
         number,
@@ -75,6 +97,15 @@ def load_task(folder: Path, number: int) -> Task:
         mean=tuple(entry["mean"]),
         std=tuple(entry["std"]),
     )
+
+
+def _entry(manifest: Mapping[str, Any], number: int) -> Mapping[str, Any]:
+    """What the manifest says of a task. Raises KeyError."""
+    for entry in manifest["tasks"]:
+        if entry["task"] == number:
+            found: Mapping[str, Any] = entry
+            return found
+    raise KeyError(f"{manifest['benchmark']} has no task {number}, only 1 to {len(manifest['tasks'])}")
 
 
 def normalised(images: Tensor, task: Task, device: torch.device | str, dtype: torch.dtype) -> Tensor:

@@ -18,9 +18,9 @@ from torch import Tensor
 from lsg import certificate, digest, evaluation
 from lsg.checkpoint import Checkpoints
 from lsg.cost import FLOAT_BYTES, Size, stored_bytes
-from lsg.data import Task, load_task
+from lsg.data import Task, TaskFolder, TaskSource, load_task
 from lsg.events import EventLog, Report, ignore
-from lsg.files import DamagedFileError, read_json, write_json
+from lsg.files import DamagedFileError, write_json
 from lsg.methods.method import DECISION_SPLIT, Lesson, Method, Protocol
 from lsg.records import FORMAT, Record, RunDirectory
 from lsg.training import Trainer, TrainSettings
@@ -31,7 +31,7 @@ class Job:
     """One method over one sequence of tasks.
 
     Args:
-        data: folder of the prepared tasks.
+        data: folder of the prepared tasks, or another source of them.
         network: `name` and options of the architecture.
         settings: of the method, an instance of its `Settings`.
         goals: target accuracy of tasks on the decision split.
@@ -44,7 +44,7 @@ class Job:
     protocol: Protocol
     seed: int
     tasks: tuple[int, ...]
-    data: Path
+    data: Path | TaskSource
     network: Mapping[str, Any]
     train: TrainSettings
     settings: Any
@@ -53,9 +53,14 @@ class Job:
     threads: int = 1
     device: str = "cpu"
 
+    @property
+    def source(self) -> TaskSource:
+        """Where the tasks come from."""
+        return TaskFolder(self.data) if isinstance(self.data, Path) else self.data
+
     def described(self) -> dict[str, Any]:
         """The job as `job.json` keeps it: without paths, with the shape of the images."""
-        manifest = read_json(self.data / "manifest.json")
+        manifest = self.source.manifest()
         return {
             "format": FORMAT,
             "benchmark": self.benchmark,
@@ -151,7 +156,7 @@ class Sequence:
 
     def _learn(self, number: int) -> None:
         started = time.perf_counter()
-        task = load_task(self.job.data, number)
+        task = load_task(self.job.source, number)
         self.trainer.begin_task(number, max(self.records, default=None))
         self.method.remaining = len(self.job.tasks) - 1 - self.job.tasks.index(number)
         lesson = self.method.learn(task, self.job.goals.get(number), self.trainer)
@@ -208,7 +213,7 @@ class Sequence:
         """Test accuracy of each task so far, measured now."""
         row = {}
         for number in (*self.records, task.number):
-            other = task if number == task.number else load_task(self.job.data, number)
+            other = task if number == task.number else load_task(self.job.source, number)
             row[str(number)] = evaluation.accuracy(
                 self.method.network(number), other, other.test, self.job.device
             )

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import lsg
 from pipeline.errors import first_line
@@ -14,6 +14,9 @@ from pipeline.machine import Machine
 from pipeline.records import Tail
 from pipeline.runs import RunStore, run_unit
 from pipeline.units import Unit
+
+if TYPE_CHECKING:
+    from lsg.data import TaskSource
 
 Event = dict[str, Any]
 TICK_SECONDS = 0.5
@@ -127,18 +130,22 @@ def run(units: Iterable[Unit], store: RunStore, machine: Machine, watcher: Watch
     else:
         from pipeline.on_ray import run_on_ray
 
-        run_on_ray(board, machine, len(todo))
+        run_on_ray(board, machine, todo)
     board.raise_faults()
 
 
 def learn_and_listen(
-    unit: Unit, store: RunStore, report: Callable[[Event], None], checkpoint_seconds: float
+    unit: Unit,
+    store: RunStore,
+    report: Callable[[Event], None],
+    checkpoint_seconds: float,
+    tasks: TaskSource | None = None,
 ) -> list[str]:
-    """Learn the unit and return what the library warned of, such as a damaged checkpoint."""
+    """Learn the unit like `run_unit` and return what the library warned of, such as a damaged checkpoint."""
     ear, logger = _Ear(), logging.getLogger(lsg.__name__)
     logger.addHandler(ear)
     try:
-        run_unit(unit, store, report, checkpoint_seconds)
+        run_unit(unit, store, report, checkpoint_seconds, tasks)
     finally:
         logger.removeHandler(ear)
     return ear.heard

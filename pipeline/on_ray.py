@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,23 +18,26 @@ from pipeline.units import Unit
 try:
     import ray
     from ray.exceptions import RayTaskError
+
+    from pipeline.shared_tasks import SharedTasks, Shelf, data_bytes
 except ImportError as error:
     raise UserError(
         f"the executor ray is not installed ({error}); install cl-lsg[pipeline], or use --executor local"
     ) from None
 
 OBJECT_STORE_BYTES = 100 * 2**20
-"""Units read and write files; only their small results pass through Ray."""
+"""Of Ray's object store beside the tasks' data: units write files, and only small results pass through it."""
 CRASHES = 3
 """A unit whose worker died is started again so often: it resumes from its checkpoint."""
 STARTS = 3
 """A busy machine may not bring up Ray's processes in the 30 seconds that Ray gives them."""
 
 
-def run_on_ray(board: Board, machine: Machine, count: int) -> None:
-    """Run the board's `count` units. Raises UserError when no machine of the cluster could ever take one."""
-    with cluster(machine):
-        workers, share = room(machine, count)
+def run_on_ray(board: Board, machine: Machine, units: Sequence[Unit]) -> None:
+    """Run the board's units. Raises UserError when no machine of the cluster could ever take one."""
+    with cluster(machine, data_bytes(units)):
+        workers, share = room(machine, len(units))
+        shelf = Shelf()
         task = ray.remote(_work).options(
             num_cpus=machine.threads,
             num_gpus=share,
@@ -45,7 +48,12 @@ def run_on_ray(board: Board, machine: Machine, count: int) -> None:
         while True:
             while len(running) < workers and (unit := board.next()):
                 board.begin(unit)
-                running[task.remote(unit, board.store.root, machine.checkpoint_seconds)] = unit
+                try:
+                    tasks = shelf.tasks(unit.prepared, unit.tasks)
+                except Exception as error:
+                    board.end(unit, first_line(error))
+                    continue
+                running[task.remote(unit, board.store.root, machine.checkpoint_seconds, tasks)] = unit
             if not running:
                 return
             done, _ = ray.wait(list(running), timeout=TICK_SECONDS)
@@ -54,9 +62,9 @@ def run_on_ray(board: Board, machine: Machine, count: int) -> None:
                 _settle(board, running.pop(reference), reference)
 
 
-def _work(unit: Unit, root: Path, checkpoint_seconds: float) -> list[str]:
+def _work(unit: Unit, root: Path, checkpoint_seconds: float, tasks: SharedTasks) -> list[str]:
     """A Ray task: everything it makes lies in the unit's directory; it returns warnings."""
-    return learn_and_listen(unit, RunStore(root), lambda event: None, checkpoint_seconds)
+    return learn_and_listen(unit, RunStore(root), lambda event: None, checkpoint_seconds, tasks)
 
 
 def _settle(board: Board, unit: Unit, reference: Any) -> None:
@@ -71,16 +79,19 @@ def _settle(board: Board, unit: Unit, reference: Any) -> None:
 
 
 @contextmanager
-def cluster(machine: Machine) -> Iterator[None]:
-    """A Ray cluster: the one this process uses already, the one at the address, or a new one of our own."""
+def cluster(machine: Machine, data: int) -> Iterator[None]:
+    """A Ray cluster: the one this process uses already, the one at the address, or a new one of our own.
+
+    A new one has room for `data` bytes of tasks.
+    """
     if ray.is_initialized():
         yield
         return
     own = machine.address == "local"
     wanted = (machine.workers or 0) * machine.threads
     cpus = max(wanted, len(os.sched_getaffinity(0)))
-    limits: dict[str, Any] = {"num_cpus": cpus, "object_store_memory": OBJECT_STORE_BYTES} if own else {}
-    _start(machine.address, limits)
+    limits = {"num_cpus": cpus, "object_store_memory": OBJECT_STORE_BYTES + data}
+    _start(machine.address, limits if own else {})
     try:
         yield
     finally:

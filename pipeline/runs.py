@@ -13,11 +13,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from lsg.files import write_bytes
 from pipeline.errors import UserError
 from pipeline.units import Unit
+
+if TYPE_CHECKING:
+    from lsg.data import TaskSource
 
 DEFINITION, RESULT, FAULT, LOCK = "unit.json", "result.json", "error.txt", ".lock"
 Report = Callable[[dict[str, Any]], None]
@@ -87,10 +90,17 @@ def checkout() -> Path:
     return Path(str(Path.cwd()).partition("/.dvc/tmp/")[0])
 
 
-def run_unit(unit: Unit, store: RunStore, report: Report, checkpoint_seconds: float = 20.0) -> dict[str, Any]:
+def run_unit(
+    unit: Unit,
+    store: RunStore,
+    report: Report,
+    checkpoint_seconds: float = 20.0,
+    tasks: TaskSource | None = None,
+) -> dict[str, Any]:
     """Learn the unit, from where its directory stands, and return its result; a finished unit is only read.
 
-    `report` gets each event. A failure leaves its traceback in the unit's error.txt and is raised again.
+    `report` gets each event; `tasks` come by default from the unit's prepared folder. A failure leaves its
+    traceback in the unit's error.txt and is raised again.
     """
     with store.lock(unit) as directory:
         result = store.result(unit)
@@ -98,7 +108,7 @@ def run_unit(unit: Unit, store: RunStore, report: Report, checkpoint_seconds: fl
             return result
         _define(directory, unit)
         try:
-            return _learn(unit, store, directory, report, checkpoint_seconds)
+            return _learn(unit, store, directory, report, checkpoint_seconds, tasks)
         except Exception:
             with suppress(OSError):  # a full disk must not hide what failed
                 (directory / FAULT).write_text(traceback.format_exc(), encoding="utf-8")
@@ -106,7 +116,12 @@ def run_unit(unit: Unit, store: RunStore, report: Report, checkpoint_seconds: fl
 
 
 def _learn(
-    unit: Unit, store: RunStore, directory: Path, report: Report, checkpoint_seconds: float
+    unit: Unit,
+    store: RunStore,
+    directory: Path,
+    report: Report,
+    checkpoint_seconds: float,
+    tasks: TaskSource | None,
 ) -> dict[str, Any]:
     import torch
 
@@ -119,7 +134,7 @@ def _learn(
         protocol=unit.protocol,
         seed=unit.seed,
         tasks=unit.tasks,
-        data=unit.prepared,
+        data=tasks or unit.prepared,
         network=unit.network,
         train=unit.train,
         settings=unit.settings,

@@ -12,13 +12,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from lsg.files import DamagedFileError
 from pipeline.errors import UserError, first_line
 from pipeline.on_ray import CRASHES, cluster, room
 from pipeline.runs import run_unit
+from pipeline.shared_tasks import SharedTasks, Shelf, data_bytes
 from pipeline.stage import work
 from pipeline.sweep.settings import Sweep
 from pipeline.sweep.space import Values
 from pipeline.sweep.trials import Outcome, Study, Trial, outcome
+from pipeline.units import Plan
 
 os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")  # units' paths may be relative to the project
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # no files of Tune's own beside the units
@@ -48,34 +51,43 @@ def run_trials(sweep: Sweep, listener: Listener) -> None:
     """
     study, machine = sweep.study, sweep.study.bench.machine
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
-    with cluster(machine):
+    first = study.plan(sweep.first_values())
+    needed, known = study.needed(first), study.units_known(first)
+    with cluster(machine, data_bytes([*needed, *known])):
         workers, share = room(machine, sweep.count)
-        needed = study.needed(study.plan(sweep.first_values()))
         if needed:
             work("targets", study.benchmark, needed, study.bench, split="validation")
         resources = {"cpu": machine.threads, "gpu": share}
-        trainable = tune.with_resources(tune.with_parameters(learn_trial, sweep=sweep), resources)
+        learner = tune.with_parameters(learn_trial, sweep=sweep, tasks=_shared(first))
+        trainable = tune.with_resources(learner, resources)
         _tuner(sweep, listener, trainable, workers).fit()
 
 
-def learn_trial(config: dict[str, Any], sweep: Sweep) -> None:
-    """What a worker does for a trial: learn its units and report every learned task.
+def _shared(plan: Plan) -> SharedTasks:
+    try:
+        return Shelf().tasks(plan.prepared, plan.tasks)
+    except DamagedFileError as error:
+        raise UserError(str(error)) from error
+
+
+def learn_trial(config: dict[str, Any], sweep: Sweep, tasks: SharedTasks) -> None:
+    """What a worker does for a trial: learn its units from the tasks and report every learned task.
 
     A fault is left in the directory of its unit; only a disk that fails or a worker that dies is tried again.
     """
     try:
-        _learn(sweep.study, sweep.values(config))
+        _learn(sweep.study, sweep.values(config), tasks)
     except OSError:
         raise
     except Exception:  # the unit's directory holds it, and trying again would not help
         return
 
 
-def _learn(study: Study, values: Values) -> None:
+def _learn(study: Study, values: Values, source: SharedTasks) -> None:
     store, seconds = study.bench.store, study.bench.machine.checkpoint_seconds
     plan = study.plan(values)
     for unit in study.needed(plan):
-        run_unit(unit, store, lambda event: None, seconds)
+        run_unit(unit, store, lambda event: None, seconds, source)
     units = study.units(plan)
     told, tasks = 0, sum(len(unit.tasks) for unit in units)
 
@@ -94,7 +106,7 @@ def _learn(study: Study, values: Values) -> None:
 
     for unit in units:
         tell({})
-        run_unit(unit, store, tell, seconds)
+        run_unit(unit, store, tell, seconds, source)
     tell({})
 
 

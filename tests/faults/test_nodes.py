@@ -18,6 +18,7 @@ from pipeline import on_ray
 from pipeline.executors import run
 from pipeline.machine import Machine
 from pipeline.runs import RunStore
+from pipeline.shared_tasks import SharedTasks
 from pipeline.units import Numerics, Plan, Unit
 from tests.pipeline.tiny_experiment import (
     BENCHMARK,
@@ -110,7 +111,7 @@ def test_units_share_the_gpus_unless_told_otherwise(
 ) -> None:
     """GPUs are declared here, not there: what is tested is what Ray is asked for."""
 
-    def note(unit: Unit, root: Path, seconds: float) -> list[str]:
+    def note(unit: Unit, root: Path, seconds: float, tasks: SharedTasks) -> list[str]:
         share = ray.get_runtime_context().get_assigned_resources()["GPU"]
         root.mkdir(exist_ok=True)
         (root / unit.key).write_text(str(share))

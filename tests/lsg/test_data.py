@@ -9,7 +9,7 @@ import torch
 from torch.nn.functional import pad
 
 from lsg import seeds
-from lsg.data import Batches, Split, Task, load_task
+from lsg.data import Batches, Split, Task, TaskFolder, load_task
 from lsg.files import DamagedFileError
 from tests.lsg.tiny import tiny_task, write_tiny_tasks
 
@@ -67,7 +67,7 @@ def test_one_digest_for_any_history_and_thread_count() -> None:
 
 def test_tasks_are_read_back_and_a_changed_byte_is_named(tmp_path: Path) -> None:
     folder = write_tiny_tasks(tmp_path / "tiny", 2)
-    task = load_task(folder, 2)
+    task = load_task(TaskFolder(folder), 2)
     assert torch.equal(task.train.images, tiny_task(2).train.images)
     assert task.classes == ("dark", "bright")
     path = folder / "task_02.safetensors"
@@ -75,9 +75,9 @@ def test_tasks_are_read_back_and_a_changed_byte_is_named(tmp_path: Path) -> None
     content[-1] ^= 1
     path.write_bytes(content)
     with pytest.raises(DamagedFileError, match=r"task_02\.safetensors"):
-        load_task(folder, 2)
+        load_task(TaskFolder(folder), 2)
     path.write_bytes(content[:40])
     with pytest.raises(DamagedFileError, match=r"task_02\.safetensors"):
-        load_task(folder, 2)
+        load_task(TaskFolder(folder), 2)
     with pytest.raises(KeyError, match="no task 3"):
-        load_task(folder, 3)
+        load_task(TaskFolder(folder), 3)

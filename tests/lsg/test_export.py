@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from lsg.data import load_task, normalised
+from lsg.data import TaskFolder, load_task, normalised
 from lsg.export import CLASSES, export
 from lsg.methods import METHODS
 from lsg.methods.cl_lsg import ClLsgSettings
@@ -58,7 +58,7 @@ def test_raw_images_get_the_learned_networks_answers_in_a_process_without_the_li
 ) -> None:
     directory, data = learned
     export(directory, number, tmp_path / "task.pt2")
-    task = load_task(data, number)
+    task = load_task(TaskFolder(data), number)
     network = read_run(directory).network(number)
     logits = network(normalised(task.test.images, task, "cpu", torch.float32)).detach()
     torch.save((task.test.images, logits), tmp_path / "asked.pt")
@@ -73,7 +73,7 @@ def test_the_names_of_the_classes_are_inside(learned: tuple[Path, Path], tmp_pat
     export(directory, 2, tmp_path / "task.pt2")
     told = {CLASSES: ""}
     torch.export.load(tmp_path / "task.pt2", extra_files=told)
-    assert json.loads(told[CLASSES]) == list(load_task(data, 2).classes)
+    assert json.loads(told[CLASSES]) == list(load_task(TaskFolder(data), 2).classes)
 
 
 def test_what_a_later_task_added_is_not_in_an_earlier_tasks_file(learned: tuple[Path, Path]) -> None:

@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from lsg import certificate, digest, evaluation, optimizers
 from lsg.bank import Bank, Solution
 from lsg.certificate import ForgettingError, verify, verify_in_fresh_process
-from lsg.data import load_task
+from lsg.data import TaskFolder, load_task
 from lsg.files import DamagedFileError
 from lsg.methods import METHODS
 from lsg.methods.fine_tune import FineTuneSettings
@@ -145,7 +145,7 @@ def test_sequential_fine_tuning_has_one_network_and_shows_what_it_forgets(data: 
             assert all(torch.equal(network[name], networks[-1][name]) for network in networks)
         assert len({digest.of_tensor(network["head.weight"]) for network in networks}) == task
         for number in range(1, task + 1):
-            other = load_task(data, number)
+            other = load_task(TaskFolder(data), number)
             measured = evaluation.accuracy(method.network(number), other, other.test)
             assert result["matrix"][str(task)][str(number)] == measured
 

@@ -2,9 +2,10 @@
 
 import json
 import os
+import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from threading import Thread
@@ -19,6 +20,7 @@ from pipeline.errors import UserError
 from pipeline.executors import Board, UnitsFailed, run
 from pipeline.machine import Machine, read_machine
 from pipeline.runs import RunStore
+from pipeline.shared_tasks import SharedTasks, Shelf, data_bytes
 from pipeline.units import Unit
 from tests.pipeline.tiny_experiment import Notes, contents, tiny_plan, with_train
 
@@ -161,6 +163,59 @@ def test_ray_gives_the_bytes_of_the_local_executor_and_events_on_the_way(
     ]
 
 
+def test_on_ray_units_run_without_the_folder_of_their_data_and_share_its_memory(
+    cluster: None, store: RunStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Workers import this module only by name, so what they do is a closure here."""
+    learn = on_ray._work
+    folder = tmp_path / "of the driver"
+
+    def look(unit: Unit, root: Path, seconds: float, tasks: SharedTasks) -> list[str]:
+        assert not folder.exists()
+        learn(unit, root, seconds, tasks)
+        arrays = ray.get(tasks.references[1])
+        viewed = tasks.tensors(1)
+        shared = [viewed[name].data_ptr() == array.ctypes.data for name, array in arrays.items()]
+        return [f"{all(shared)}, {[array.flags.writeable for array in arrays.values()]}"]
+
+    unit = tiny_plan().units("targets")[0]
+    shutil.copytree(unit.prepared, folder)
+    put = Shelf.tasks
+
+    def put_and_lose(shelf: Shelf, prepared: Path, numbers: Iterable[int]) -> SharedTasks:
+        shared = put(shelf, prepared, numbers)
+        shutil.rmtree(folder)
+        return shared
+
+    monkeypatch.setattr(on_ray, "_work", look)
+    monkeypatch.setattr(Shelf, "tasks", put_and_lose)
+    notes = Notes()
+    run([replace(unit, prepared=folder)], store, RAY, notes)
+    assert notes.said == [f"{unit.name}: True, {[False] * 6}"]
+    here = RunStore(tmp_path / "here")
+    run([unit], here, LOCAL, Notes())
+    assert contents(store.directory(unit)) == contents(here.directory(unit))
+
+
+def test_on_ray_damaged_data_fail_the_units_that_need_them(
+    cluster: None, store: RunStore, tmp_path: Path
+) -> None:
+    first, second, _ = tiny_plan().units("targets")
+    folder = Path(shutil.copytree(first.prepared, tmp_path / "tasks"))
+    path = folder / "task_01.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + b"\x7f")
+    with pytest.raises(UnitsFailed, match=rf"1 of 2 units failed: {first.name} .*{path} is damaged"):
+        run([replace(unit, prepared=folder) for unit in (first, second)], store, RAY, Notes())
+    assert store.finished(second)
+
+
+def test_the_object_store_gets_room_for_each_task_once(tmp_path: Path) -> None:
+    units = tiny_plan("seeds=[1,2]").units("targets")
+    files = [units[0].prepared / f"task_{task:02d}.safetensors" for task in (1, 2)]
+    assert data_bytes(units) == sum(file.stat().st_size for file in files)
+    assert data_bytes([replace(units[0], prepared=tmp_path)]) == 0
+
+
 @pytest.mark.slow
 def test_a_killed_worker_is_replaced_and_the_unit_goes_on(
     cluster: None, store: RunStore, tmp_path: Path
@@ -209,7 +264,7 @@ def lock_holder(path: Path) -> int:
 def test_on_ray_only_storage_faults_are_tried_again(
     cluster: None, store: RunStore, monkeypatch: pytest.MonkeyPatch, error: Exception, attempts: int
 ) -> None:
-    def fail(unit: Unit, root: Path, seconds: float) -> None:
+    def fail(unit: Unit, root: Path, seconds: float, tasks: SharedTasks) -> None:
         root.mkdir(parents=True, exist_ok=True)
         with (root / "attempts").open("a") as file:
             file.write("x")

@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from lsg.data import load_task
+from lsg.data import TaskFolder, load_task
 from lsg.files import DamagedFileError
 from pipeline.benchmarks.settings import DataSettings
 from pipeline.errors import UserError
@@ -129,14 +129,14 @@ def test_channel_statistics_by_hand() -> None:
 
 def test_the_library_reads_the_tasks_and_notices_damage(tmp_path: Path) -> None:
     manifest = prepare("digits", DIGITS, tmp_path / "a")
-    task = load_task(tmp_path / "a", 2)
+    task = load_task(TaskFolder(tmp_path / "a"), 2)
     assert (task.name, task.classes, len(task.train)) == ("2-3", ("2", "3"), manifest["tasks"][1]["train"])
     path = tmp_path / "a/task_02.safetensors"
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
     with pytest.raises(DamagedFileError, match="task_02"):
-        load_task(tmp_path / "a", 2)
+        load_task(TaskFolder(tmp_path / "a"), 2)
 
 
 def test_the_digest_changes_with_the_images_of_any_task(tmp_path: Path) -> None:

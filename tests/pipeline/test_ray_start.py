@@ -16,18 +16,19 @@ def test_a_slow_start_is_tried_again_and_a_refused_one_is_not(
 ) -> None:
     left, begun = list(failures), 0
 
-    def init(**_options: object) -> None:
+    def init(**options: object) -> None:
         nonlocal begun
         begun += 1
+        assert options["object_store_memory"] == on_ray.OBJECT_STORE_BYTES + 1
         if left:
             raise left.pop()
 
     monkeypatch.setattr(ray, "init", init)
     if starts == 2:
-        with on_ray.cluster(Machine()):
+        with on_ray.cluster(Machine(), data=1):
             pass
     else:
         said = "Ray did not start .*timed out" if starts == 3 else "no Ray cluster .*check RAY_ADDRESS"
-        with pytest.raises(UserError, match=said), on_ray.cluster(Machine()):
+        with pytest.raises(UserError, match=said), on_ray.cluster(Machine(), data=1):
             pass
     assert begun == starts
