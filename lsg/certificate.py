@@ -1,7 +1,8 @@
 """The proof that nothing was forgotten: digests written once, chained, and checked against a rebuild.
 
 When a task is learned, its record takes the digest of its file, of every tensor of its network and of the
-network's answers to a fixed probe, and the digest of the record before it. After each later task all
+network's answers to a fixed probe, and the digest of the record before it; the result takes that of the last
+record. After each later task all
 earlier networks are computed again from the shared weights in memory; at the end they are rebuilt from the
 files in a fresh process (`python -m lsg.certificate DIRECTORY`). A digest that differs is an error that
 names the task, the layer and what moved.
@@ -74,15 +75,6 @@ def check_network(task: int, network: nn.Module, record: Mapping[str, Any]) -> N
         raise ForgettingError(f"task {task}: the record's digest of the network is not that of its layers")
 
 
-def check_chain(run: RunDirectory, tasks: list[int]) -> None:
-    """Check that each record holds the digest of the one before it. Raises ForgettingError."""
-    previous = None
-    for task in tasks:
-        if run.record(task)["previous"] != previous:
-            raise ForgettingError(f"task {task}: the record before it was changed after it was written")
-        previous = digest.of_file(run.record_path(task))
-
-
 def probes_bit_equal(task: int, method: Method, stored: Tensor, record: Mapping[str, Any]) -> bool:
     """Whether probe logits have the record's bits. Raises ForgettingError beyond the tolerance."""
     logits = probe_logits(method.network(task), method.architecture.image_shape)
@@ -102,11 +94,6 @@ def rebuilt_method(job: Mapping[str, Any]) -> Method:
     return kind(architecture, kind.Settings(**settings), job["protocol"], job["seed"])
 
 
-def learned_tasks(run: RunDirectory) -> list[int]:
-    """The tasks whose records are there, in the order of learning."""
-    return [task for task in run.job()["tasks"] if run.has(task)]
-
-
 def verify(directory: Path) -> Report:
     """Rebuild every task's network from the files of a run directory and compare it with its record.
 
@@ -119,8 +106,8 @@ def verify(directory: Path) -> Report:
         FileNotFoundError: where the directory is no run directory.
     """
     run = RunDirectory(directory)
-    tasks = learned_tasks(run)
-    check_chain(run, tasks)
+    run.check_records()
+    tasks = run.learned()
     method, probes = rebuilt_method(run.job()), {}
     for task in tasks:
         tensors = run.tensors(task)

@@ -14,7 +14,6 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from lsg.certificate import learned_tasks
 from lsg.files import write_bytes
 from lsg.reading import read_run
 from lsg.records import RunDirectory
@@ -46,7 +45,7 @@ def standalone(directory: Path, task: int) -> tuple[Standalone, list[str]]:
     FileNotFoundError where there is no run.
     """
     run = RunDirectory(directory)
-    learned = learned_tasks(run)
+    learned = run.learned()
     if task not in learned:
         raise KeyError(f"{directory} has learned tasks {learned}, not task {task}")
     record = run.record(task)

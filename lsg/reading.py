@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lsg.certificate import PROBE, learned_tasks, rebuilt_method
+from lsg.certificate import PROBE, rebuilt_method
 from lsg.methods.method import Method
 from lsg.records import RunDirectory
 
@@ -16,7 +16,7 @@ def read_run(directory: Path) -> Method:
     """
     run = RunDirectory(directory)
     method = rebuilt_method(run.job())
-    for task in learned_tasks(run):
+    for task in run.learned():
         tensors = run.tensors(task)
         method.restore(task, {name: tensor for name, tensor in tensors.items() if name != PROBE})
     return method

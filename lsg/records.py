@@ -23,6 +23,8 @@ from lsg.events import EventLog
 from lsg.files import DamagedFileError, read_json, read_tensors, write_json, write_tensors
 
 FORMAT = 1
+LAST_RECORD = "last_record"
+"""Key of the result: digest of the last task's record, where the chain of records ends."""
 Record = dict[str, Any]
 
 
@@ -61,14 +63,37 @@ class RunDirectory:
             raise DamagedFileError(self.record_path(task), f"format {record.get('format')}, not {FORMAT}")
         return record
 
+    def learned(self) -> list[int]:
+        """The tasks whose records are there, in the order of learning."""
+        return [task for task in self.job()["tasks"] if self.has(task)]
+
+    def check_records(self) -> None:
+        """Check that each record is the one whose digest the next one holds, or for the last one the result.
+
+        The last record of an unfinished run, or of one finished before results held its digest, is taken as
+        it is. Raises DamagedFileError, which names the record, or FileNotFoundError.
+        """
+        result = self.result() if (self.path / "result.json").exists() else {"tasks": self.learned()}
+        tasks = result["tasks"]
+        found = [None, *(digest.of_file(self.record_path(task)) for task in tasks)]
+        held = [*(self.record(task).get("previous") for task in tasks), result.get(LAST_RECORD, found[-1])]
+        for place in reversed(range(len(found))):
+            if found[place] != held[place]:
+                changed = self.record_path(tasks[max(place - 1, 0)])
+                raise DamagedFileError(changed, "it was changed after it was written")
+
     def tensors(self, task: int) -> dict[str, Tensor]:
         """The task's tensors, checked against its record's digest. Raises DamagedFileError."""
+        self.check_tensors(task)
+        return read_tensors(self.tensors_path(task))
+
+    def check_tensors(self, task: int) -> None:
+        """Raise DamagedFileError where the file of the task's tensors is not the one of its record."""
         path = self.tensors_path(task)
         if not path.exists():
             raise DamagedFileError(path, "it is missing though its record is there")
         if digest.of_file(path) != self.record(task)["digest"]:
             raise DamagedFileError(path, "its digest is not the record's")
-        return read_tensors(path)
 
     def write_tensors(self, task: int, tensors: dict[str, Tensor]) -> str:
         """Write the task's tensors and return their file's digest."""

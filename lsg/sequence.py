@@ -22,7 +22,7 @@ from lsg.data import Task, TaskFolder, TaskSource, load_task
 from lsg.events import EventLog, Report, ignore
 from lsg.files import DamagedFileError, write_json
 from lsg.methods.method import DECISION_SPLIT, Lesson, Method, Protocol
-from lsg.records import FORMAT, Record, RunDirectory
+from lsg.records import FORMAT, LAST_RECORD, Record, RunDirectory
 from lsg.training import Trainer, TrainSettings
 
 
@@ -253,6 +253,7 @@ class Sequence:
             "average": evaluation.average(matrix),
             "forgetting": evaluation.forgetting(matrix),
             "backward_transfer": evaluation.backward_transfer(matrix),
+            LAST_RECORD: self.previous,
             "certificate": {"tasks": len(self.records), "verified": not self.method.forgets},
         }
         write_json(self.run.path / "result.json", result)

@@ -26,6 +26,7 @@ from pipeline.params import Params, load_params, resolve
 from pipeline.params_file import PARAMS_FILE, read_values
 from pipeline.planned import planned_file, read_planned
 from pipeline.prepare import prepare as prepare_stage
+from pipeline.records import damage_named
 from pipeline.report import REPORTS, SUMMARY
 from pipeline.runs import RunStore
 from pipeline.stage import Bench
@@ -107,10 +108,8 @@ def _verify(arguments: Arguments) -> None:
     if not units:
         raise UserError(f"{arguments.directory} holds no unit; give a directory of runs/, or runs itself")
     for directory in units:
-        try:
+        with damage_named():
             report = certificate.verify(directory)
-        except (DamagedFileError, FileNotFoundError) as error:
-            raise UserError(str(error)) from error
         probes = "bit-equal" if report.probes_bit_equal else "within tolerance"
         print(f"{directory}: {len(report.tasks)} tasks unchanged, probe logits {probes}")
 

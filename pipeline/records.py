@@ -5,13 +5,16 @@ Nothing here writes. Every fault of a file is a `UserError` that names the file.
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
+from lsg.files import DamagedFileError
+from lsg.records import RunDirectory
 from pipeline.errors import UserError
 
 DEFINITION = "unit.json"
@@ -156,6 +159,17 @@ class UnitDirectory:
         """The tasks whose record is written, in order."""
         return [task for task in self.definition.tasks if self.file(task, "json").is_file()]
 
+    def check_records(self) -> None:
+        """Raise UserError, naming it, for a record that is not the one that was written."""
+        with damage_named():
+            RunDirectory(self.path).check_records()
+
+    def tensors(self, task: int) -> Path:
+        """The file of a task's tensors. Raises UserError where it is not the one of its record."""
+        with damage_named():
+            RunDirectory(self.path).check_tensors(task)
+        return self.file(task, "safetensors")
+
     def record(self, task: int) -> Record:
         return _parse(self.file(task, "json"), Record.model_validate)
 
@@ -168,6 +182,15 @@ class UnitDirectory:
 def open_unit(path: Path) -> UnitDirectory:
     """Reads unit.json of the unit directory `path`; raises UserError when it is missing or damaged."""
     return UnitDirectory(path, _parse(path / DEFINITION, Definition.model_validate))
+
+
+@contextmanager
+def damage_named() -> Iterator[None]:
+    """Turns the library's errors on damaged or missing files into a UserError."""
+    try:
+        yield
+    except (DamagedFileError, FileNotFoundError) as error:
+        raise UserError(str(error)) from error
 
 
 def start_of(unit: UnitDirectory) -> UnitDirectory | None:

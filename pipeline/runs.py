@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from lsg.files import write_bytes
+from lsg.records import RunDirectory
 from pipeline.errors import UserError
+from pipeline.records import damage_named
 from pipeline.units import Unit
 
 if TYPE_CHECKING:
@@ -45,11 +47,14 @@ class RunStore:
         return self.directory(unit).relative_to(self.root).as_posix()
 
     def finished(self, unit: Unit) -> bool:
-        """Whether the result is there. Raises UserError when it is damaged or another unit's."""
+        """Whether the result is there. Raises UserError when it or a record is damaged or another unit's."""
         return self.result(unit) is not None
 
     def result(self, unit: Unit) -> dict[str, Any] | None:
-        """result.json's content, None before it is written. Raises UserError like `finished`."""
+        """result.json's content, None before it is written. Raises UserError like `finished`.
+
+        The unit's records are checked, from the digest in the result on; its tensors where they are read.
+        """
         directory = self.directory(unit)
         if not (directory / RESULT).exists():
             return None
@@ -57,6 +62,8 @@ class RunStore:
         if not {"tasks", "matrix"} <= result.keys():
             raise _damaged(directory / RESULT, "it holds no accuracy matrix")
         _require_same(directory / DEFINITION, unit)
+        with damage_named():
+            RunDirectory(directory).check_records()
         return result
 
     def locked(self, unit: Unit) -> bool:

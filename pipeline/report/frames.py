@@ -80,6 +80,8 @@ def frames_of(benchmark: str, units: Sequence[UnitDirectory]) -> Frames:
 
     Raises UserError like `read_frames`, but for methods that lack a seed which others have.
     """
+    for unit in units:
+        unit.check_records()
     protocol = _common_protocol(benchmark, units)
     runs = {name: history(of_run) for name, of_run in _grouped(units).items()}
     _require_tasks(runs, units)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 
 from lsg.bank import FREE, unpacked
 from lsg.methods import METHODS
@@ -20,7 +20,6 @@ from lsg.methods.banked import Banked
 from lsg.methods.elementwise import SingleWeights
 from lsg.networks import architecture_of
 from lsg.networks.architecture import Architecture, Layer
-from pipeline.errors import UserError
 from pipeline.histories import Learned
 from pipeline.records import UnitDirectory, read_json
 
@@ -63,7 +62,7 @@ def read_kernels(learned: Sequence[Learned]) -> Kernels | None:
     architecture = _architecture(unit)
     if architecture is None:
         return None
-    files = [step.unit.file(step.record.task, "safetensors") for step in learned]
+    files = [step.unit.tensors(step.record.task) for step in learned]
     read = [_read_layer(layer, architecture, files) for layer in architecture.layers]
     return Kernels(tuple(row for rows, _ in read for row in rows), tuple(found for _, found in read))
 
@@ -95,16 +94,11 @@ def _read_layer(
 
 def _bits(path: Path, layer: Layer, architecture: Architecture) -> NDArray[np.bool_]:
     """Which of the layer's kernels the task uses, `[outputs, inputs]`."""
-    try:
-        with safe_open(path, "pt") as file:
-            sizes: list[int] = file.get_tensor("widths").tolist()
-            widths: Mapping[str, int] = dict(zip(architecture.streams, sizes, strict=True))
-            packed: torch.Tensor = file.get_tensor(f"{layer.name}.used")
-        return unpacked(packed, architecture.shape(layer, widths)[:2]).numpy()
-    except (SafetensorError, OSError, ValueError) as error:
-        raise UserError(
-            f"{path} is damaged: {error}; move its directory away and run `dvc repro -f`"
-        ) from error
+    with safe_open(path, "pt") as file:
+        sizes: list[int] = file.get_tensor("widths").tolist()
+        widths: Mapping[str, int] = dict(zip(architecture.streams, sizes, strict=True))
+        packed: torch.Tensor = file.get_tensor(f"{layer.name}.used")
+    return unpacked(packed, architecture.shape(layer, widths)[:2]).numpy()
 
 
 def _widened(owners: Owners, shape: tuple[int, ...]) -> Owners:

@@ -12,16 +12,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from lsg.files import DamagedFileError
 from pipeline.errors import UserError, first_line
 from pipeline.on_ray import CRASHES, cluster, room
+from pipeline.records import damage_named
 from pipeline.runs import run_unit
 from pipeline.shared_tasks import SharedTasks, Shelf, data_bytes
 from pipeline.stage import work
 from pipeline.sweep.settings import Sweep
 from pipeline.sweep.space import Values
 from pipeline.sweep.trials import Outcome, Study, Trial, outcome
-from pipeline.units import Plan
 
 os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")  # units' paths may be relative to the project
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # no files of Tune's own beside the units
@@ -58,16 +57,11 @@ def run_trials(sweep: Sweep, listener: Listener) -> None:
         if needed:
             work("targets", study.benchmark, needed, study.bench, split="validation")
         resources = {"cpu": machine.threads, "gpu": share}
-        learner = tune.with_parameters(learn_trial, sweep=sweep, tasks=_shared(first))
+        with damage_named():
+            tasks = Shelf().tasks(first.prepared, first.tasks)
+        learner = tune.with_parameters(learn_trial, sweep=sweep, tasks=tasks)
         trainable = tune.with_resources(learner, resources)
         _tuner(sweep, listener, trainable, workers).fit()
-
-
-def _shared(plan: Plan) -> SharedTasks:
-    try:
-        return Shelf().tasks(plan.prepared, plan.tasks)
-    except DamagedFileError as error:
-        raise UserError(str(error)) from error
 
 
 def learn_trial(config: dict[str, Any], sweep: Sweep, tasks: SharedTasks) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from lsg import certificate
 from pipeline.cli import main
+from pipeline.errors import UserError
 from pipeline.executors import UnitsFailed, run
 from pipeline.machine import Machine
 from pipeline.runs import RunStore
@@ -110,6 +111,36 @@ def test_damaged_data_stop_a_unit_and_are_named(
         run([replace(unit, prepared=data)], store, LOCAL, Notes())
     run([unit], store, LOCAL, Notes())
     assert contents(store.directory(unit)) == undisturbed
+
+
+def flip_a_digit(path: Path) -> None:
+    """The first one of the accuracy on test images: 0.9 becomes 1.9, and 1.0 0.0."""
+    text = path.read_text()
+    place = text.index('"test": ') + len('"test": ')
+    path.write_text(f"{text[:place]}{1 - int(text[place])}{text[place + 1 :]}")
+
+
+@pytest.mark.parametrize("task", [1, 2])
+def test_a_flipped_digit_in_a_record_of_a_finished_unit_is_named(
+    unit: Unit, store: RunStore, capsys: pytest.CaptureFixture[str], task: int
+) -> None:
+    run([unit], store, LOCAL, Notes())
+    path = store.directory(unit) / f"task_{task:02d}.json"
+    flip_a_digit(path)
+    said = f"{path} is damaged (it was changed after it was written); delete its directory"
+    with pytest.raises(UserError) as raised:
+        run([unit], store, LOCAL, Notes())
+    assert said in str(raised.value)
+    assert main(["verify", str(store.root)]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_lost_record_of_a_finished_unit_is_named(unit: Unit, store: RunStore) -> None:
+    run([unit], store, LOCAL, Notes())
+    path = store.directory(unit) / "task_02.json"
+    path.unlink()
+    with pytest.raises(UserError, match=rf"{path}"):
+        run([unit], store, LOCAL, Notes())
 
 
 @pytest.mark.parametrize("damage", DAMAGES)

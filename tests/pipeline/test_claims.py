@@ -332,6 +332,7 @@ def test_forgetting_is_any_change_of_an_earlier_task(tmp_path: Path) -> None:
     assert (kept.found, kept.verdict) == ("largest change 0.0 points", "holds")
     place = results.root / "runs" / results.places["cl-lsg seed1"]
     made.learn(place, 3, [0.6, 0.65, 0.8])
+    made.finish(place)
     lost = claim(results, FORGETTING).ours
     assert (lost.found, lost.verdict) == ("largest change 5.0 points", "does not hold")
 

@@ -28,6 +28,7 @@ def bench(tmp_path: Path) -> Bench:
     made_bench = Bench(tmp_path)
     made_bench.seed(1)
     kernels.grow(made_bench.place("cl-lsg seed1"))
+    made.finish(made_bench.place("cl-lsg seed1"))
     return made_bench
 
 
@@ -100,15 +101,17 @@ def test_a_map_of_a_large_layer_is_a_sample_of_it(bench: Bench) -> None:
     directory = bench.place("cl-lsg seed1")
     for task in (1, 2, 3):
         kernels.write_bits(directory, task, [[1]] * 300)
+    made.finish(directory)
     found = read_kernels(bench.frames().runs["cl-lsg", 1])
     assert found is not None
     assert found.maps[0].owners.shape == (MAP, 1)
     assert found.maps[0].shape == (300, 1)
 
 
-def test_bits_that_do_not_fit_are_named(bench: Bench) -> None:
+@pytest.mark.parametrize("end", [b"", b"\x7f"])
+def test_a_mask_that_is_cut_short_or_has_another_byte_is_named(bench: Bench, end: bytes) -> None:
     file = bench.place("cl-lsg seed1") / "task_02.safetensors"
-    file.write_bytes(file.read_bytes()[:-9])
+    file.write_bytes(file.read_bytes()[:-1] + end)
     with pytest.raises(UserError, match=r"task_02\.safetensors is damaged"):
         read_material(bench.frames())
 

@@ -56,6 +56,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for task, row in ((2, [0.84, 0.8]), (3, [0.86, 0.7, 0.75])):
         made.learn(grown, task, row, growth=growth, decisions=[{**asked, "value": row[-1]}])
     kernels.grow(grown)
+    made.finish(grown)
     for seed in (1, 2):
         unit = bench.list("learned", made.begin(bench.runs, made.definition("grow-target", seed, [1, 2, 3])))
         for task, accuracies in enumerate(GROWN, 1):

@@ -24,7 +24,7 @@ with open(sys.argv[1], "a") as file:
     print("held", flush=True)
     time.sleep(60)
 """
-RESULT = {"tasks": [1], "matrix": {"1": {"1": 0.5}}}
+RESULT = {"tasks": [], "matrix": {}}
 
 
 @pytest.fixture

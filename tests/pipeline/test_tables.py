@@ -299,11 +299,20 @@ def test_a_damaged_record_is_named(bench: Bench) -> None:
             bench.frames()
 
 
+@pytest.mark.parametrize("task", [1, 3])
+def test_a_digit_that_was_flipped_in_a_record_is_named(bench: Bench, task: int) -> None:
+    record = bench.place("cl-lsg seed1") / f"task_{task:02d}.json"
+    record.write_text(record.read_text().replace('"steps": 8', '"steps": 9'))
+    with pytest.raises(UserError, match=rf"{record} is damaged \(it was changed .*; delete its directory"):
+        bench.frames()
+
+
 def test_a_record_without_one_of_its_tasks_is_named(bench: Bench) -> None:
     record = bench.place("cl-lsg seed1") / "task_03.json"
     content = json.loads(record.read_text())
     del content["row"]["1"]
     made.write(record, content)
+    made.finish(record.parent)
     with pytest.raises(UserError, match=r"task_03\.json is damaged: its row"):
         bench.frames()
 

@@ -1,6 +1,5 @@
 """Trials of one-epoch digits in two tasks whose units are written by hand; nothing is trained."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -31,7 +30,7 @@ def write_unit(unit: Unit, directory: Path, accuracies: Sequence[float], finishe
     for index, task in enumerate(unit.tasks[: len(accuracies)]):
         made.learn(directory, task, list(accuracies[: index + 1]))
     if finished:
-        (directory / "result.json").write_text(json.dumps({"tasks": list(unit.tasks), "matrix": {}}))
+        made.finish(directory)
 
 
 def made_row(sweep: Sweep, value: float, accuracy: float, size: float, state: str = "finished") -> Row:
