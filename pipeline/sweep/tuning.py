@@ -28,6 +28,7 @@ os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # Ctrl-C ends a sweep
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 
 from ray import tune
+from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler
 from ray.tune.search.basic_variant import BasicVariantGenerator
 
@@ -146,7 +147,25 @@ def _restored(folder: Path, trainable: Any) -> tune.Tuner:
 def _scheduler(sweep: Sweep) -> Any:
     if sweep.scheduler == "fifo":
         return FIFOScheduler()  # type: ignore[no-untyped-call]
-    return ASHAScheduler(max_t=sweep.tasks_a_trial, grace_period=1, reduction_factor=REDUCTION)
+    return _Asha(sweep)
+
+
+class _Asha(ASHAScheduler):
+    """Compares with trials before a kill too: Tune keeps no scheduler, but units keep what they reached.
+
+    A trial that had not ended reports its tasks again.
+    """
+
+    def __init__(self, sweep: Sweep) -> None:
+        super().__init__(max_t=sweep.tasks_a_trial, grace_period=1, reduction_factor=REDUCTION)
+        self._sweep = sweep
+
+    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
+        super().on_trial_add(tune_controller, trial)
+        ended = trial.status == TuneTrial.TERMINATED
+        for point in self._sweep.trial(trial.config).outcome().points if ended else ():
+            reported = {LEARNED: point.learned, ACCURACY: point.validation_accuracy}
+            self.on_trial_result(tune_controller, trial, reported)
 
 
 def _search(sweep: Sweep, workers: int) -> dict[str, Any]:

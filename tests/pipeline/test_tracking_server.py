@@ -13,7 +13,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,9 @@ from playwright.sync_api import sync_playwright
 
 from pipeline.tracking import MlflowTracker, attach_report, links, open_tracker, rebuild
 from tests.pipeline import made_units as made
+from tests.pipeline.tiny_experiment import ROOT
 
+EPOCHS = 400
 START_SECONDS = 120
 PAGE_MILLISECONDS = 90_000
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -70,10 +72,10 @@ class Server:
         with urllib.request.urlopen(request, timeout=30) as answer:
             return json.loads(answer.read())
 
-    def runs(self) -> list[Any]:
+    def runs(self, method: str = "cl-lsg") -> list[Any]:
         experiment = self.ask("mlflow/experiments/get-by-name", experiment_name=made.BENCHMARK)["experiment"]
-        body = {"experiment_ids": [experiment["experiment_id"]], "filter": "tags.method = 'cl-lsg'"}
-        return list(self.ask("mlflow/runs/search", body)["runs"])
+        body = {"experiment_ids": [experiment["experiment_id"]], "filter": f"tags.method = '{method}'"}
+        return list(self.ask("mlflow/runs/search", body).get("runs", []))
 
     def history(self, run: Any, metric: str) -> list[tuple[int, float]]:
         answer = self.ask("mlflow/metrics/get-history", run_id=run["info"]["run_id"], metric_key=metric)
@@ -143,6 +145,62 @@ def test_a_server_that_dies_disturbs_nothing_and_is_completed_when_it_is_back(
     assert links(server.uri, made.BENCHMARK)["charts"] == (
         f"{server.uri}/#/experiments/{number}/runs?compareRunsMode=CHART"
     )
+
+
+def test_a_driver_whose_server_was_gone_ends_with_a_complete_view(server: Server, tmp_path: Path) -> None:
+    """It is stopped while the server starts, so that there is training left whatever that takes."""
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    what = ["run", "--benchmark", made.BENCHMARK, "--method", "scratch", "--tasks", "1", "--no-tables"]
+    how = ["-S", f"train.epochs={EPOCHS}", "--executor", "local", "--tracking", server.uri]
+    own = {"CL_LSG_GPU_SHARE": "0", "PYTHONPATH": str(ROOT)}
+    log = tmp_path / "driver.log"
+    with log.open("w") as said:
+        driver = subprocess.Popen(
+            [sys.executable, "-m", "pipeline", *what, *how],
+            cwd=tmp_path,
+            env={**os.environ, **own},
+            stdout=said,
+            stderr=said,
+        )
+    try:
+        wait_for(driver, lambda: is_shown(server), log)
+        server.kill()
+        wait_for(driver, lambda: "training goes on, the view is completed later" in log.read_text(), log)
+        learned = epochs(tmp_path)
+        wait_for(driver, lambda: epochs(tmp_path) > learned, log)
+        driver.send_signal(signal.SIGSTOP)
+        learned = epochs(tmp_path)
+        server.start()
+        driver.send_signal(signal.SIGCONT)
+        assert learned < EPOCHS
+        assert driver.wait(START_SECONDS) == 0, log.read_text()
+    finally:
+        driver.kill()
+    (run,) = server.runs("scratch")
+    assert run["info"]["status"] == "FINISHED"
+    assert [epoch for epoch, _ in server.history(run, "train/loss")] == list(range(1, EPOCHS + 1))
+    assert len(server.history(run, "task/accuracy")) == 1
+
+
+def is_shown(server: Server) -> bool:
+    """Whether the driver's run is in MLflow, which has no experiment before."""
+    try:
+        return bool(server.runs("scratch"))
+    except urllib.error.HTTPError:
+        return False
+
+
+def epochs(project: Path) -> int:
+    """Lines of the only unit's log so far."""
+    return sum(path.read_bytes().count(b"\n") for path in project.glob("runs/*/*/*/events.jsonl"))
+
+
+def wait_for(driver: subprocess.Popen[bytes], condition: Callable[[], bool], log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while not condition():
+        assert driver.poll() is None, log.read_text()
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.05)
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")

@@ -40,13 +40,14 @@ def learned(project: Path) -> dict[float, Path]:
     return {json.loads((path / "unit.json").read_text())["settings"]["seed_fraction"]: path for path in found}
 
 
-def kill_in_the_second_trial(project: Path) -> None:
+def kill_in_the_third_trial(project: Path) -> None:
     log = project / "first.log"
     with log.open("w") as stderr:
         command = [sys.executable, "-m", "pipeline", *SWEEP]
-        process = subprocess.Popen(command, stderr=stderr, stdout=stderr, start_new_session=True)
+        at_once = {**os.environ, "TUNE_GLOBAL_CHECKPOINT_S": "0"}  # else Tune notes every 10 s who has ended
+        process = subprocess.Popen(command, stderr=stderr, stdout=stderr, env=at_once, start_new_session=True)
     deadline = time.monotonic() + WAIT_SECONDS
-    while "trial 2/3" not in log.read_text() and time.monotonic() < deadline:
+    while "trial 3/3" not in log.read_text() and time.monotonic() < deadline:
         assert process.poll() is None, log.read_text()
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGKILL)
@@ -61,7 +62,7 @@ def test_a_killed_sweep_goes_on_and_shares_its_units_with_ordinary_runs(
     run = ["run", *TINY, "--method", "cl-lsg", "--no-tables"]
     assert main([*run, "-S", f"{KEY}={KNOWN}"]) == 0
     before = (learned(project)[KNOWN] / "result.json").stat().st_mtime_ns
-    kill_in_the_second_trial(project)
+    kill_in_the_third_trial(project)
     assert not (project / "reports").exists()
     capfd.readouterr()
 
@@ -69,6 +70,8 @@ def test_a_killed_sweep_goes_on_and_shares_its_units_with_ordinary_runs(
         [sys.executable, "-m", "pipeline", *SWEEP], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+    assert "trial 3/3" in done.stderr
+    assert not [line for line in done.stderr.splitlines() if line.startswith(("trial 1/3", "trial 2/3"))]
     table = pd.read_csv("reports/digits/sweep.csv")
     assert table[KEY].tolist() == [KNOWN, BEST, POOR]
     assert table["state"].tolist() == ["finished", "finished", "stopped"]
