@@ -134,10 +134,17 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     ),
     "an earlier record": (
         lambda unit: edit(unit / "task_01.json", lambda record: record.update(reason="luck")),
-        "the record before it was changed",
+        "task_01.json is damaged .it was changed",
     ),
     "the last record": (
         lambda unit: edit(unit / "task_02.json", lambda record: record.update(reason="luck")),
+        "task_02.json is damaged .it was changed",
+    ),
+    "the last record where no result holds its digest": (
+        lambda unit: (
+            edit(unit / "task_02.json", lambda record: record.update(reason="luck")),
+            edit(unit / "result.json", lambda result: result.pop("last_record")),
+        ),
         "record of task 2 is not the one in its events.jsonl",
     ),
     "no record": (lambda unit: (unit / "task_02.json").unlink(), "task_02.json"),
