@@ -23,6 +23,7 @@ from pipeline.units import Unit
 
 if TYPE_CHECKING:
     from lsg.data import TaskSource
+    from lsg.sequence import Job
 
 DEFINITION, RESULT, FAULT, LOCK = "unit.json", "result.json", "error.txt", ".lock"
 Report = Callable[[dict[str, Any]], None]
@@ -135,7 +136,14 @@ def _learn(
     from lsg import sequence
 
     torch.set_num_threads(unit.numerics.threads)
-    job = sequence.Job(
+    return sequence.learn_sequence(job_of(unit, store, tasks), directory, report, checkpoint_seconds)
+
+
+def job_of(unit: Unit, store: RunStore, tasks: TaskSource | None = None) -> Job:
+    """The unit as the library takes it; imports torch. `tasks` are its data, else those of its folder."""
+    from lsg import sequence
+
+    return sequence.Job(
         benchmark=unit.benchmark,
         method=unit.method,
         protocol=unit.protocol,
@@ -150,7 +158,6 @@ def _learn(
         threads=unit.numerics.threads,
         device=unit.numerics.device,
     )
-    return sequence.learn_sequence(job, directory, report, checkpoint_seconds)
 
 
 def _define(directory: Path, unit: Unit) -> None:

@@ -1,0 +1,114 @@
+"""What Ray, MLflow, logs, checkpoints and certificates add to a step of a sequence of tasks.
+
+The same units of CL-LSG on digits (a task of 10 epochs, and one of many) in two ways, in turn: the bare loop
+in this process, which logs, saves and proves nothing, and a stage with Ray, MLflow in a sqlite file and a
+checkpoint every 20 s. The longer unit minus the shorter is the cost of steps alone; what the shorter one
+takes above its steps is the fixed cost of a stage.
+
+    python -m benchmarks.overhead --epochs 600 --rounds 3
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from benchmarks.timing import interleaved, machine, spread
+from lsg import certificate
+from lsg.checkpoint import Checkpoints
+from lsg.data import load_task
+from lsg.events import EventLog, ignore
+from lsg.training import Stage, StageLog, Trainee, Trainer
+from pipeline.machine import Machine
+from pipeline.params import load_params, resolve
+from pipeline.prepare import prepare
+from pipeline.runs import RunStore, job_of
+from pipeline.stage import Bench, work
+from pipeline.units import Plan, Unit, read_manifest
+
+SHORT = 10
+RAY = Machine(workers=1, gpu_share=0)
+
+
+class BareTrainer(Trainer):
+    """The loop without logs, checkpoints and resumption."""
+
+    def _report(self, *_about: object) -> None:
+        pass
+
+    def _save(self, *_about: object) -> None:
+        pass
+
+    def _resumed(self, stage: Stage, epochs: int, trainee: Trainee) -> StageLog:
+        return StageLog(stage.number)
+
+
+def bare(unit: Unit, folder: Path) -> None:
+    """Learn the unit's tasks and keep nothing."""
+    torch.set_num_threads(1)
+    job = job_of(unit, RunStore(folder / "runs"))
+    method = certificate.rebuilt_method(job.described())
+    trainer = BareTrainer(job.train, job.seed, EventLog(folder / "events", ignore), Checkpoints(folder, 0))
+    for number in job.tasks:
+        trainer.logs = []
+        method.learn(load_task(job.source, number), job.goals.get(number), trainer)
+
+
+def whole(unit: Unit, folder: Path) -> None:
+    """A stage of this unit alone, then forget it."""
+    store = RunStore(folder / "runs")
+    work("overhead", "digits", [unit], Bench(RAY, store, folder, f"sqlite:///{folder}/mlflow.db"))
+    shutil.rmtree(store.root)
+
+
+def make_unit(folder: Path, epochs: int) -> Unit:
+    """CL-LSG on the first task of digits, for so many epochs."""
+    changes = ["methods=[cl-lsg]", f"train.epochs={epochs}", "presets.digits.train.curves=false"]
+    experiment = resolve(load_params(overrides=changes), "digits")
+    prepared = folder / "tasks" / "digits"
+    prepare("digits", experiment.data, prepared)
+    plan = Plan(experiment, read_manifest(prepared), prepared.absolute(), RAY.numerics(), first=1)
+    return plan.units("learn", {1: {1: 1.0}})[0]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--epochs", type=int, default=600, help="of the longer unit")
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    begun = time.perf_counter()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        units = {"short": make_unit(folder, SHORT), "long": make_unit(folder, options.epochs)}
+        ways = {"bare": bare, "whole": whole}
+        actions = {
+            f"{way} {size}": partial(learn, unit, folder)
+            for way, learn in ways.items()
+            for size, unit in units.items()
+        }
+        seconds = interleaved(actions, options.rounds)
+    steps = units["long"].steps - units["short"].steps
+    each = {
+        way: [
+            (long - short) / steps
+            for long, short in zip(seconds[f"{way} long"], seconds[f"{way} short"], strict=True)
+        ]
+        for way in ways
+    }
+    fixed = [taken - own for taken, own in zip(seconds["whole short"], seconds["bare short"], strict=True)]
+    print(machine())
+    print(f"{steps} steps, {options.rounds} rounds, {(time.perf_counter() - begun) / 60:.0f} minutes in all")
+    for way, values in each.items():
+        print(f"{way:6} {1000 * spread(values).median:.3f} ms a step")
+    over = [one / other for one, other in zip(each["whole"], each["bare"], strict=True)]
+    print(f"whole / bare {spread(over)}; fixed cost of a stage {spread(fixed)} s")
+
+
+if __name__ == "__main__":
+    main()
