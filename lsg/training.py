@@ -27,6 +27,7 @@ from lsg.settings import require, require_one_of
 from lsg.update import Uniform
 
 OptimizerName = Literal["sgd", "adam", "adamw"]
+Precision = Literal["float32", "bfloat16"]
 BACKWARD_COST = 3
 """MACs of forward and backward together, in units of the forward pass."""
 
@@ -43,6 +44,8 @@ class TrainSettings:
     crop_padding: random crops from images padded by so many black pixels; 0 for none.
     flip: random horizontal flips.
     curves: log accuracy on validation and test images after each epoch. It decides nothing.
+    precision: of the forward pass in training, and so of its backward pass. Weights, gradients, loss, update
+        and evaluation are float32 in either case.
     """
 
     optimizer: OptimizerName = "sgd"
@@ -56,9 +59,11 @@ class TrainSettings:
     crop_padding: int = 0
     flip: bool = False
     curves: bool = False
+    precision: Precision = "float32"
 
     def __post_init__(self) -> None:
         require_one_of("optimizer", self.optimizer, get_args(OptimizerName))
+        require_one_of("precision", self.precision, get_args(Precision))
         require(self.lr > 0, "lr", self.lr, "over 0")
         require(0 <= self.momentum < 1, "momentum", self.momentum, "from 0 to below 1")
         require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "0 or more")
@@ -210,7 +215,8 @@ class Trainer:
         rate = (stage.lr or self.settings.lr) * self.settings.lr_drop_factor**drops
         mask_rate = stage.mask_rates.at(epoch, epochs)
         draws = seeds.generator(self.device, "masks", self.seed, batches.task, stage.number, epoch)
-        loss, hits = train_epoch(trainee, batches, epoch, rate, mask_rate, draws)
+        precision = self.settings.precision
+        loss, hits = train_epoch(trainee, batches, epoch, rate, mask_rate, draws, precision)
         images = len(batches.labels)
         log.epochs, log.steps = epoch, log.steps + len(batches)
         log.macs += BACKWARD_COST * images * trainee.macs
@@ -263,7 +269,13 @@ class Trainer:
 
 
 def train_epoch(
-    trainee: Trainee, batches: Batches, epoch: int, rate: float, mask_rate: float, draws: torch.Generator
+    trainee: Trainee,
+    batches: Batches,
+    epoch: int,
+    rate: float,
+    mask_rate: float,
+    draws: torch.Generator,
+    precision: Precision,
 ) -> tuple[float, int]:
     """One pass over the batches; the sum of the losses over the images, and the number classified right.
 
@@ -278,7 +290,9 @@ def train_epoch(
     loss_sum = torch.zeros((), device=draws.device)
     hits = torch.zeros((), dtype=torch.long, device=draws.device)
     for images, labels in batches.epoch(epoch):
-        logits: Tensor = network(images)
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+            logits: Tensor = network(images)
+        logits = logits.float()
         loss = cross_entropy(logits, labels)
         penalty = trainee.penalty()
         (loss if penalty is None else loss + penalty).backward()
