@@ -24,7 +24,8 @@ from lsg import certificate
 from lsg.checkpoint import Checkpoints
 from lsg.data import load_task
 from lsg.events import EventLog, ignore
-from lsg.training import Stage, StageLog, Trainee, Trainer
+from lsg.trainee import Trainee
+from lsg.training import Stage, StageLog, Trainer
 from pipeline.machine import Machine
 from pipeline.params import load_params, resolve
 from pipeline.prepare import prepare

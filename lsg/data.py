@@ -155,14 +155,24 @@ class Batches:
 
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """The epoch's batches: images `[B, C, H, W]`, labels `[B]`. Epochs count from 1."""
+        return map(self.batch, self.rows(epoch))
+
+    def rows(self, epoch: int) -> tuple[Tensor, ...]:
+        """What to gather for each batch of the epoch, int64 `[4, B]` on the device: each image's place in the
+        train split, the crop's shifts down and right, and whether it is mirrored."""
         count = len(self.labels)
         draws = seeds.generator("cpu", "batches", self.seed, self.task, epoch)
         order = torch.randperm(count, generator=draws)
         shifts = torch.randint(2 * self.crop_padding + 1, (2, count), generator=draws)
         flips = torch.rand(count, generator=draws) < 0.5
         plan = torch.stack([order, shifts[0], shifts[1], flips.long()]).to(self.device)
-        for index, down, right, flip in (part.unbind(0) for part in plan.split(self.batch_size, 1)):
-            images = self.windows[index, down, right]
-            if self.flip:
-                images = torch.where(flip.bool().view(-1, 1, 1, 1), images.flip(2), images)
-            yield images.permute(0, 3, 1, 2), self.labels[index]
+        rows: tuple[Tensor, ...] = plan.split(self.batch_size, 1)
+        return rows
+
+    def batch(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """The images and labels that such rows `[4, B]` name."""
+        index, down, right, flip = rows.unbind(0)
+        images = self.windows[index, down, right]
+        if self.flip:
+            images = torch.where(flip.bool().view(-1, 1, 1, 1), images.flip(2), images)
+        return images.permute(0, 3, 1, 2), self.labels[index]

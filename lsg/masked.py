@@ -40,6 +40,11 @@ class MaskedTraining:
     def macs(self) -> int:
         return self.workspace.architecture.macs(self.workspace.widths, self.workspace.classes)
 
+    @property
+    def layout(self) -> object | None:
+        """The update's parts: made anew with a wider workspace, and whenever gates are drawn."""
+        return self.update.parts
+
     def penalty(self) -> Tensor | None:
         return None
 

@@ -41,27 +41,29 @@ class Sample:
     slope: Tensor
 
 
-def kernel_bits(logits: Tensor) -> Tensor:
-    """The masks without noise: 1 where the logit is over the threshold, 0 elsewhere."""
-    return over(logits, THRESHOLD)
+def kernel_bits(logits: Tensor, out: Tensor | None = None) -> Tensor:
+    """The masks without noise: 1 where the logit is over the threshold, 0 elsewhere; into `out` if given."""
+    return over(logits, THRESHOLD, out)
 
 
-def over(values: Tensor, threshold: float) -> Tensor:
-    """1 where a value is over the threshold, 0 elsewhere, in the values' type.
+def over(values: Tensor, threshold: float, out: Tensor | None = None) -> Tensor:
+    """1 where a value is over the threshold, 0 elsewhere, in the values' type; into `out` if given.
 
     Written straight into that type: a tensor of booleans and its conversion take ten times as long on a CPU.
     """
-    return torch.gt(values, threshold, out=torch.empty_like(values))
+    return torch.gt(values, threshold, out=torch.empty_like(values) if out is None else out)
 
 
-def sample_kernels(logits: Tensor, uniform: Tensor | None, noise: Noise) -> Sample:
+def sample_kernels(logits: Tensor, uniform: Tensor | None, noise: Noise, out: Sample | None = None) -> Sample:
     """Kernel masks for one step.
 
     Args:
         logits: m, any shape.
         uniform: draws from [0, 1) of the same shape; not used by mode `none`.
         noise: which of the three forms in the module's docstring.
+        out: overwritten and returned, if given.
     """
+    bits, slope = (None, None) if out is None else (out.bits, out.slope)
     z = (logits - THRESHOLD).mul_(SCALE / TEMPERATURE)
     inner = None
     if noise == "eq5":
@@ -70,8 +72,8 @@ def sample_kernels(logits: Tensor, uniform: Tensor | None, noise: Noise) -> Samp
     if noise != "none":
         assert uniform is not None, f"noise {noise!r} needs uniform draws"
         z.add_(torch.logit(uniform), alpha=1 / TEMPERATURE)
-    slope = torch.sigmoid(z).mul_(torch.sigmoid(-z)).mul_(SCALE / TEMPERATURE)
-    return Sample(over(z, 0.0), slope if inner is None else slope.mul_(inner))
+    slope = torch.sigmoid(z, out=slope).mul_(torch.sigmoid(-z)).mul_(SCALE / TEMPERATURE)
+    return Sample(over(z, 0.0, bits), slope if inner is None else slope.mul_(inner))
 
 
 @dataclass(frozen=True)

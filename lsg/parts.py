@@ -39,6 +39,8 @@ class Part:
     input_gate, always_on: of each kernel; `always_on` is 1 where its mask bit is, None where no bit is.
     bits, slope: masks as drawn last, and the slope of each with respect to its logit.
     scale: the factor mask * gate of each weight.
+
+    All of them stay where they are in memory while the part stands, so that a captured step finds them.
     """
 
     kernels: slice
@@ -57,10 +59,10 @@ class Part:
         """Write the masked weights into the module."""
         torch.mul(self.weight.value, self.scale, out=self.effective)
 
-    def take(self, bits: Tensor, slope: Tensor) -> None:
-        """Take up masks and slopes; both are overwritten."""
-        self.bits = bits if self.always_on is None else torch.maximum(bits, self.always_on, out=bits)
-        self.slope = slope
+    def take(self) -> None:
+        """Take up the masks that were just written into `bits`."""
+        if self.always_on is not None:
+            torch.maximum(self.bits, self.always_on, out=self.bits)
         self.scale.copy_((self.bits * self.input_gate).unsqueeze(1))
 
     def sensitivity(self) -> Tensor:

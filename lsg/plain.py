@@ -21,11 +21,12 @@ class PlainTraining:
     Args:
         network: images to logits; only what the optimizer holds is trained.
         optimizer: its parameter groups' rates are set to the schedule's rate times the group's `scale`
-            entry (1 where it has none), or to the schedule's mask rate in groups with `mask` true.
+            entry (1 where it has none), or to the schedule's mask rate in groups with `mask` true. On a GPU
+            one of Adam's kind counts its steps there.
         macs: multiply-accumulate operations of one image's forward pass.
         penalty: added to the cross entropy.
         before_step, after_step: called before and after each step of the optimizer with the rate (frozen
-            entries' gradients; proximal steps).
+            entries' gradients; proximal steps). They do the same in every step (see `Trainee.layout`).
     """
 
     def __init__(
@@ -39,6 +40,14 @@ class PlainTraining:
     ) -> None:
         self.network, self.optimizer, self.macs = network, optimizer, macs
         self._penalty, self._before_step, self._after_step = penalty, before_step, after_step
+        for group in optimizer.param_groups:
+            if "capturable" in group:
+                group["capturable"] = all(parameter.is_cuda for parameter in group["params"])
+
+    @property
+    def layout(self) -> object | None:
+        """The module: its parameters, their gradients and the optimizer's state stay where they are."""
+        return self.network
 
     def penalty(self) -> Tensor | None:
         return self._penalty() if self._penalty is not None else None

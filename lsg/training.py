@@ -9,22 +9,22 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, get_args
+from typing import Literal, get_args
 
 import torch
-from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from lsg import seeds
 from lsg.checkpoint import Checkpoints
 from lsg.data import Batches, Task
 from lsg.evaluation import accuracy
 from lsg.events import EventLog
+from lsg.graphs import CudaGraph
 from lsg.optimizers import SGD, Adam, Optimizer
 from lsg.settings import require, require_one_of
-from lsg.update import Uniform
+from lsg.stepper import Precision, Stepper
+from lsg.trainee import Trainee
 
 OptimizerName = Literal["sgd", "adam", "adamw"]
 BACKWARD_COST = 3
@@ -43,6 +43,8 @@ class TrainSettings:
     crop_padding: random crops from images padded by so many black pixels; 0 for none.
     flip: random horizontal flips.
     curves: log accuracy on validation and test images after each epoch. It decides nothing.
+    precision: of the forward pass in training, and so of its backward pass. Weights, gradients, loss, update
+        and evaluation are float32 in either case.
     """
 
     optimizer: OptimizerName = "sgd"
@@ -56,9 +58,11 @@ class TrainSettings:
     crop_padding: int = 0
     flip: bool = False
     curves: bool = False
+    precision: Precision = "float32"
 
     def __post_init__(self) -> None:
         require_one_of("optimizer", self.optimizer, get_args(OptimizerName))
+        require_one_of("precision", self.precision, get_args(Precision))
         require(self.lr > 0, "lr", self.lr, "over 0")
         require(0 <= self.momentum < 1, "momentum", self.momentum, "from 0 to below 1")
         require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "0 or more")
@@ -104,38 +108,6 @@ class MaskRates:
         """The rate in this epoch (from 1)."""
         passed = drops_before(epoch, epochs, self.drops)
         return self.lr * (self.factors[passed - 1] if passed else 1.0)
-
-
-class Trainee(Protocol):
-    """What the loop trains: `lsg.masked.MaskedTraining` or `lsg.plain.PlainTraining`."""
-
-    @property
-    def network(self) -> nn.Module:
-        """Images to logits; its parameters' gradients are what `step` works from."""
-
-    @property
-    def macs(self) -> int:
-        """Multiply-accumulate operations of one image's forward pass."""
-
-    def penalty(self) -> Tensor | None:
-        """A term of the loss beside the cross entropy."""
-
-    def begin_epoch(self, epoch: int, uniform: Uniform) -> None:
-        """Draw and decide what stands for the epoch (from 1)."""
-
-    def step(self, rate: float, mask_rate: float, uniform: Uniform) -> None:
-        """One step from the gradients, which are then cleared."""
-
-    def progress(self) -> dict[str, Any]:
-        """What the epoch's event says beside loss and accuracy."""
-
-    def tensors(self) -> dict[str, Tensor]:
-        """The state for a checkpoint, with `position` for what is no tensor."""
-
-    def position(self) -> dict[str, Any]: ...
-
-    def load(self, tensors: Mapping[str, Tensor], position: Mapping[str, Any]) -> None:
-        """Take up the state of a checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -186,10 +158,10 @@ class Trainer:
         """Train one stage, from its checkpoint if there is one."""
         epochs = stage.epochs or self.settings.epochs
         log = self._resumed(stage, epochs, trainee)
-        batches = self._batches(task, stage)
+        stepper = self._stepper(trainee, task, stage)
         for epoch in range(log.epochs + 1, epochs + 1):
             started = time.perf_counter()
-            self._train_epoch(stage, epoch, epochs, trainee, batches, log)
+            self._train_epoch(stage, epoch, epochs, stepper, log)
             log.seconds += time.perf_counter() - started
             self._report(task, epochs, trainee, log)
             if epoch == epochs or self.checkpoints.due():
@@ -197,20 +169,21 @@ class Trainer:
         self.global_epoch += epochs
         self.logs.append(log)
 
-    def _batches(self, task: Task, stage: Stage) -> Batches:
-        settings = self.settings
+    def _stepper(self, trainee: Trainee, task: Task, stage: Stage) -> Stepper:
+        settings, device = self.settings, torch.device(self.device)
         seed = seeds.derived("stage", self.seed, stage.number)
-        return Batches(task, settings.batch_size, settings.crop_padding, settings.flip, seed, self.device)
+        batches = Batches(task, settings.batch_size, settings.crop_padding, settings.flip, seed, device)
+        make_graph = CudaGraph if device.type == "cuda" else None
+        return Stepper(trainee, batches, settings.precision, make_graph)
 
-    def _train_epoch(
-        self, stage: Stage, epoch: int, epochs: int, trainee: Trainee, batches: Batches, log: StageLog
-    ) -> None:
+    def _train_epoch(self, stage: Stage, epoch: int, epochs: int, stepper: Stepper, log: StageLog) -> None:
         shares = self.settings.lr_drops if stage.lr_drops is None else stage.lr_drops
         drops = drops_before(epoch, epochs, shares)
         rate = (stage.lr or self.settings.lr) * self.settings.lr_drop_factor**drops
         mask_rate = stage.mask_rates.at(epoch, epochs)
-        draws = seeds.generator(self.device, "masks", self.seed, batches.task, stage.number, epoch)
-        loss, hits = train_epoch(trainee, batches, epoch, rate, mask_rate, draws)
+        batches, trainee = stepper.batches, stepper.trainee
+        seed = seeds.derived("masks", self.seed, batches.task, stage.number, epoch)
+        loss, hits = stepper.epoch(epoch, rate, mask_rate, seed)
         images = len(batches.labels)
         log.epochs, log.steps = epoch, log.steps + len(batches)
         log.macs += BACKWARD_COST * images * trainee.macs
@@ -260,29 +233,3 @@ class Trainer:
         if log.epochs < epochs:
             self.log.cut_to(self.stage_end)
         return log
-
-
-def train_epoch(
-    trainee: Trainee, batches: Batches, epoch: int, rate: float, mask_rate: float, draws: torch.Generator
-) -> tuple[float, int]:
-    """One pass over the batches; the sum of the losses over the images, and the number classified right.
-
-    Both are summed on the device, so nothing waits for it inside the epoch.
-    """
-
-    def uniform(count: int) -> Tensor:
-        return torch.rand(count, generator=draws, device=draws.device)
-
-    trainee.begin_epoch(epoch, uniform)
-    network = trainee.network.train()
-    loss_sum = torch.zeros((), device=draws.device)
-    hits = torch.zeros((), dtype=torch.long, device=draws.device)
-    for images, labels in batches.epoch(epoch):
-        logits: Tensor = network(images)
-        loss = cross_entropy(logits, labels)
-        penalty = trainee.penalty()
-        (loss if penalty is None else loss + penalty).backward()
-        trainee.step(rate, mask_rate, uniform)
-        loss_sum += loss.detach() * len(labels)
-        hits += (logits.detach().argmax(1) == labels).sum()
-    return float(loss_sum), int(hits)

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lsg.masks import GateSchedule, Noise, gate_slope, sample_gates, sample_kernels
+from lsg.masks import GateSchedule, Noise, Sample, gate_slope, sample_gates, sample_kernels
 from lsg.networks.architecture import HEAD
 from lsg.optimizers import moving_or_none
 from lsg.parts import Part, parts
@@ -85,11 +85,14 @@ class Update:
         ]
 
     def begin_epoch(self, uniform: Uniform) -> None:
-        """Draw the epoch's gates, settle what is paused in it, and draw the first step's masks."""
-        gate = torch.ones_like(self.gate)
+        """Draw the epoch's gates, settle what is paused in it, and draw the first step's masks.
+
+        Without candidates no gate is ever off: the parts stand from the first epoch to the last.
+        """
         if self.masking is not None and len(self.candidates):
+            gate = torch.ones_like(self.gate)
             gate[self.candidates] = self._drawn_gates(self.masking, uniform)
-        self._set_gates(gate)
+            self._set_gates(gate)
         self.draw(uniform)
 
     def _drawn_gates(self, masking: Masking, uniform: Uniform) -> Tensor:
@@ -171,14 +174,17 @@ class Update:
         if self.masking is None:
             return
         own = None if draws is None else draws[part.kernels]
-        sample = sample_kernels(part.logit.value, own, self.masking.noise)
-        part.take(sample.bits, sample.slope)
+        sample_kernels(part.logit.value, own, self.masking.noise, out=Sample(part.bits, part.slope))
+        part.take()
         part.write()
 
     def _step_gates(self, rate: float) -> None:
         assert self.masking is not None
         trained = self.workspace.gate_logit
-        gradient = torch.segment_reduce(self.consumed[self.consumers], "sum", lengths=self.consumer_counts)
+        # `unsafe` leaves out a check of the lengths, which are right, that would wait for a GPU.
+        gradient = torch.segment_reduce(
+            self.consumed[self.consumers], "sum", lengths=self.consumer_counts, unsafe=True
+        )
         slope = gate_slope(trained.value[self.candidates], self.sharpness)
         spread = torch.zeros_like(trained.value)
         spread[self.candidates] = (gradient + self.masking.penalty) * slope

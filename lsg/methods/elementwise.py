@@ -51,13 +51,14 @@ class PiggyUpdate(Update):
     def divide(self) -> None:
         super().divide()
         for part in self.parts:
+            part.slope.fill_(1.0)
             self._settle(part)
 
     def _settle(self, part: Part) -> None:
         """Take the bits from the logits; between two steps of the logits they stay."""
         if self.masking is not None:
-            bits = kernel_bits(part.logit.value)
-            part.take(bits, torch.ones_like(bits))
+            kernel_bits(part.logit.value, out=part.bits)
+            part.take()
 
     def _step_logits(self, part: Part, rate: float) -> None:
         super()._step_logits(part, rate)
@@ -149,6 +150,10 @@ class GradualPruning(WeightTraining):
         super().__init__(workspace, weight_decay)
         self.earlier, self.ramp, self.steps = earlier, ramp, 0
         self.masks_rest = True
+
+    @property
+    def layout(self) -> None:
+        """Steps are counted here, and some of them prune."""
 
     def step(self, rate: float, mask_rate: float, uniform: Uniform) -> None:
         super().step(rate, mask_rate, uniform)

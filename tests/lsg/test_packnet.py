@@ -78,8 +78,8 @@ def test_the_rate_of_retraining_drops_late(tmp_path: Path, monkeypatch: pytest.M
     """30 epochs of 1e-3, the last five at a tenth of it, as in CPG's script."""
     method, rates = packnet(retrain_epochs=30 / 6), []
     monkeypatch.setattr(
-        "lsg.training.train_epoch",
-        lambda trainee, batches, epoch, rate, *rest: (rates.append(rate), (0.0, 0))[1],
+        "lsg.training.Stepper.epoch",
+        lambda stepper, epoch, rate, *rest: (rates.append(rate), (0.0, 0))[1],
     )
     method.learn(tiny_task(1), None, trainer(tmp_path))
     assert rates[6:] == pytest.approx([1e-3] * 25 + [1e-4] * 5)

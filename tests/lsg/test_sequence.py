@@ -190,11 +190,11 @@ lsg.certificate.verify_in_fresh_process = lsg.certificate.verify
 data, out, slow = Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3])
 if slow:
     import time
-    train_epoch = training.train_epoch
+    epoch = training.Stepper.epoch
     def slowly(*args):
         time.sleep(slow)
-        return train_epoch(*args)
-    training.train_epoch = slowly
+        return epoch(*args)
+    training.Stepper.epoch = slowly
 settings = METHODS["cl-lsg"].Settings(cap=2.0, mask_lr=5e-3)
 job = Job("tiny", "cl-lsg", "paper", 1, (1, 2, 3), data, {"name": "tiny"},
           TrainSettings(epochs=6, batch_size=8, lr=0.05), settings, {1: 1.0, 2: 1.01, 3: 1.01})

@@ -109,6 +109,7 @@ def test_all_offending_keys_stand_in_one_message(tmp_path: Path) -> None:
     ("key", "value", "said"),
     [
         ("train.lr", -1.0, "train: lr must be over 0, not -1.0"),
+        ("train.precision", "half", "train.precision: is 'half'; input should be 'float32' or 'bfloat16'"),
         ("train.lr", "fast", "train.lr: is 'fast'; input should be a valid number"),
         ("train.epochs", 2.5, "train.epochs: is 2.5; input should be a valid integer"),
         ("train.flip", 1, "train.flip: is 1"),
