@@ -67,7 +67,10 @@ def masked(optimizer: Optimizer, device: str = "cpu") -> MaskedTraining:
 
 def growing(optimizer: Optimizer, device: str = "cpu") -> MaskedTraining:
     """Grows at the start of the second epoch, and not later."""
-    growth = Growth(1, 1, 0.25, {"outer": 7, "inner": 7, "hidden": 13}, gate_init=0.03, last_epoch=2)
+    names = [layer.name for layer in tiny_architecture().layers]
+    growth = Growth(
+        1, 1, 0.25, {"outer": 7, "inner": 7, "hidden": 13}, gate_init=0.03, last_epoch=2, masked=names
+    )
     return MaskedTraining(growth.begin(workspace(optimizer, device)), MASKING, 4e-5, growth)
 
 
