@@ -2,9 +2,10 @@
 
 Zeroing a gradient does not freeze a weight: momentum, Adam's moments and weight decay still move it. An
 optimizer here takes a tensor `moving` of ones and zeros. Every change of a value *and* of the optimizer's
-state is multiplied by it, so what may not move stays as it is, to the last bit, whatever the other entries
-do. State tensors have the shape of the values and start at zero, so they grow, shrink and go to disk with
-them. Where everything moves, results equal those of `torch.optim`.
+state is multiplied by it, so what may not move stays as it is while changes are finite; once they are not,
+training is lost, and the bank refuses its network (`lsg.bank.Bank.add`). State
+tensors have the shape of the values and start at zero, so they grow, shrink and go to disk with them. Where
+everything moves, results equal those of `torch.optim`.
 """
 
 from __future__ import annotations
