@@ -10,10 +10,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 VIEWS = {"alias", "as_strided", "detach", "expand", "permute", "select", "slice", "split", "squeeze", "t"}
 VIEWS |= {"transpose", "unbind", "unfold", "unsqueeze", "view", "_unsafe_view"}
 """Operations that compute nothing."""
+ALLOCATIONS = {"empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided"}
+"""Operations that only ask for memory."""
 
 
 class Counter(TorchDispatchMode):
-    """Counts what runs inside the context, views apart."""
+    """Counts what runs inside the context, views and allocations apart."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -26,7 +28,7 @@ class Counter(TorchDispatchMode):
         arguments: tuple[Any, ...] = (),
         options: Mapping[str, Any] | None = None,
     ) -> Any:
-        self.count += function.overloadpacket.__name__ not in VIEWS
+        self.count += function.overloadpacket.__name__ not in VIEWS | ALLOCATIONS
         return function(*arguments, **(options or {}))
 
 

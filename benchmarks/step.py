@@ -64,8 +64,11 @@ class MaskedStep:
         return torch.rand(count, generator=self.draws)
 
     def __call__(self, images: Tensor, labels: Tensor) -> None:
-        cross_entropy(self.workspace.network(images), labels).backward()
+        self.backward(images, labels)
         self.update.step(RATE, MASK_RATE, self.uniform)
+
+    def backward(self, images: Tensor, labels: Tensor) -> None:
+        cross_entropy(self.workspace.network(images), labels).backward()
 
 
 class DenseStep:
@@ -111,8 +114,13 @@ def operations(network: str) -> tuple[int, int]:
     images, labels = batch(architecture)
     with patch.multiple(kernels, MOST_WEIGHTS=sys.maxsize, MOST_KERNELS=sys.maxsize):
         step = MaskedStep(architecture, seed_widths(architecture, 0.125))
+
+    def backward_alone() -> None:
+        step.backward(images, labels)
+        step.workspace.network.zero_grad()
+
     whole = counted(lambda: step(images, labels))
-    return whole, counted(lambda: step.update.step(RATE, MASK_RATE, step.uniform))
+    return whole, whole - counted(backward_alone)
 
 
 def main() -> None:

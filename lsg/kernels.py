@@ -102,6 +102,15 @@ class KernelTable:
         """The layer's part of a per-weight vector, as a view `[outputs, inputs, area]`."""
         return per_weight[self.weights_of[layer]].view(self.shapes[layer])
 
+    def spans(self, block: Block) -> dict[str, slice]:
+        """The layers that a block has weights of, in its order, and which of each layer's weights."""
+        spans = {}
+        for layer, whole in self.weights_of.items():
+            first, last = max(block.weights.start, whole.start), min(block.weights.stop, whole.stop)
+            if first < last:
+                spans[layer] = slice(first - whole.start, last - whole.start)
+        return spans
+
     def kernel_grid(self, per_kernel: Tensor, layer: str) -> Tensor:
         """The layer's part of a per-kernel vector, as a view `[outputs, inputs]`."""
         return per_kernel[self.kernels_of[layer]].view(self.shapes[layer][:2])

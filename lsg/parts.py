@@ -10,11 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lsg.kernels import Block
 from lsg.optimizers import moving_or_none
-from lsg.workspace import Trained, Workspace
+from lsg.workspace import Trained, Workspace, gradient_of
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,10 @@ class Moving:
 class Part:
     """A block's weights and logits, and what masks them.
 
+    parameters: of the module, with the part of each that lies in the block, in the block's order.
     decay: weight decay; one number where it is the same for the whole block.
     input_gate, always_on: of each kernel; `always_on` is 1 where its mask bit is, None where no bit is.
+    masked: some kernel has a mask. Where none has, all bits are on and nothing is drawn.
     bits, slope: masks as drawn last, and the slope of each with respect to its logit.
     scale: the factor mask * gate of each weight.
 
@@ -46,11 +48,12 @@ class Part:
     kernels: slice
     weight: Moving
     logit: Moving
-    gradient: Tensor
+    parameters: list[tuple[nn.Parameter, slice]]
     effective: Tensor
     decay: Tensor | float | None
     input_gate: Tensor
     always_on: Tensor | None
+    masked: bool
     bits: Tensor
     slope: Tensor
     scale: Tensor
@@ -65,9 +68,14 @@ class Part:
             torch.maximum(self.bits, self.always_on, out=self.bits)
         self.scale.copy_((self.bits * self.input_gate).unsqueeze(1))
 
-    def sensitivity(self) -> Tensor:
+    def gradient(self) -> Tensor:
+        """The last backward pass' gradient `[kernels, area]`: itself if of one parameter, else a copy."""
+        pieces = [gradient_of(parameter)[span] for parameter, span in self.parameters]
+        return (pieces[0] if len(pieces) == 1 else torch.cat(pieces)).view(self.effective.shape)
+
+    def sensitivity(self, gradient: Tensor) -> Tensor:
         """The inner product of each kernel's gradient with its weights."""
-        products = self.gradient * self.weight.value
+        products = gradient * self.weight.value
         kernels, area = products.shape
         # A matrix times ones: sums over so few columns take three times as long.
         return products.view(kernels) if area == 1 else products.mv(products.new_ones(area))
@@ -92,19 +100,25 @@ def _part(
 ) -> Part:
     kernels = block.kernels
     weights, bits = block.rows(workspace.weight.value), torch.ones_like(input_gate[kernels])
-    scale, always_on = torch.ones_like(bits[:1]).expand_as(weights), ~workspace.masked[kernels]
+    masks = workspace.masked[kernels]
+    masked = bool(masks.any())
+    scale = input_gate[kernels].unsqueeze(1).expand_as(weights)
     return Part(
         kernels,
         _moving(workspace.weight, block.rows, moving[kernels].unsqueeze(1).expand_as(weights)),
         _moving(workspace.logit, lambda vector: vector[kernels], logit_moving[kernels]),
-        block.rows(workspace.gradient),
+        [
+            (workspace.network.get_parameter(f"{layer}.weight"), span)
+            for layer, span in workspace.table.spans(block).items()
+        ],
         block.rows(workspace.effective),
         None if decay is None else _number_or_column(decay[kernels]),
         input_gate[kernels],
-        always_on.to(bits) if bool(always_on.any()) else None,
+        None if bool(masks.all()) else (~masks).to(bits),
+        masked,
         bits,
         slope=torch.zeros_like(bits),
-        scale=scale if workspace.dense else scale.clone(),
+        scale=scale.clone() if masked else scale,
     )
 
 

@@ -120,7 +120,7 @@ class Update:
 
     @torch.no_grad()
     def step(self, rate: float, mask_rate: float, uniform: Uniform) -> None:
-        """One step from the gradients of the last backward pass, which are cleared.
+        """One step from the gradients of the last backward pass, which are dropped.
 
         Args:
             rate: learning rate of weights, biases and BatchNorm.
@@ -129,33 +129,34 @@ class Update:
         masks_move = self.masking is not None and mask_rate > 0
         draws = self._draws(uniform)
         for part in self.parts:
+            gradient = part.gradient()
             if masks_move:
-                self._step_logits(part, mask_rate)
-            self._step_weights(part, rate)
+                self._step_logits(part, gradient, mask_rate)
+            self._step_weights(part, gradient, rate)
             self._draw(part, draws)
-            part.gradient.zero_()
         if masks_move and len(self.candidates):
             self._step_gates(mask_rate)
         self._step_private(rate)
+        self.workspace.network.zero_grad()
 
-    def _step_logits(self, part: Part, rate: float) -> None:
+    def _step_logits(self, part: Part, gradient: Tensor, rate: float) -> None:
         """Masks, and each kernel's term of its input gate's gradient."""
-        sensitivity = part.sensitivity()
+        sensitivity = part.sensitivity(gradient)
         if len(self.candidates):
             torch.mul(part.bits, sensitivity, out=self.consumed[part.kernels])
         logit = part.logit
         if not logit.rests:
-            gradient = sensitivity.mul_(part.input_gate).mul_(part.slope)
-            self.workspace.optimizers[1].step(logit.value, gradient, logit.state, logit.moving, rate, None)
+            of_logit = sensitivity.mul_(part.input_gate).mul_(part.slope)
+            self.workspace.optimizers[1].step(logit.value, of_logit, logit.state, logit.moving, rate, None)
 
-    def _step_weights(self, part: Part, rate: float) -> None:
+    def _step_weights(self, part: Part, gradient: Tensor, rate: float) -> None:
         weight = part.weight
         if weight.rests:
             return
         if self.masking is not None:
-            part.gradient.mul_(part.scale)
+            gradient.mul_(part.scale)
         optimizer = self.workspace.optimizers[0]
-        optimizer.step(weight.value, part.gradient, weight.state, weight.moving, rate, part.decay)
+        optimizer.step(weight.value, gradient, weight.state, weight.moving, rate, part.decay)
 
     def draw(self, uniform: Uniform) -> None:
         """Draw masks for all kernels and write the masked weights into the module."""
@@ -173,9 +174,10 @@ class Update:
     def _draw(self, part: Part, draws: Tensor | None) -> None:
         if self.masking is None:
             return
-        own = None if draws is None else draws[part.kernels]
-        sample_kernels(part.logit.value, own, self.masking.noise, out=Sample(part.bits, part.slope))
-        part.take()
+        if part.masked:
+            own = None if draws is None else draws[part.kernels]
+            sample_kernels(part.logit.value, own, self.masking.noise, out=Sample(part.bits, part.slope))
+            part.take()
         part.write()
 
     def _step_gates(self, rate: float) -> None:
@@ -191,7 +193,6 @@ class Update:
         self.workspace.optimizers[1].step(trained.value, spread, trained.state, self.gate_moving, rate, None)
 
     def _step_private(self, rate: float) -> None:
-        private, gradient = self.workspace.private, self.workspace.private_gradient
+        private, gradient = self.workspace.private, self.workspace.private_gradient()
         optimizer = self.workspace.optimizers[0]
         optimizer.step(private.value, gradient, private.state, self.private_moving, rate, None)
-        gradient.zero_()

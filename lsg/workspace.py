@@ -1,9 +1,10 @@
 """A network in training: a plain dense module, and beside it everything that training moves.
 
-The module's weights are views of the flat vector `effective` = weight * mask * gate, its gradients views
-of `gradient`; biases and BatchNorm's affine parameters are views of one vector `private`. What decides
-over a kernel stands in per-kernel vectors (`trainable`, `masked`, `logit`), what decides over a channel in
-per-channel vectors (`candidate`, `gate_logit`, `on_epochs`). `lsg.update` reads and writes these.
+The module's weights are views of the flat vector `effective` = weight * mask * gate; biases and BatchNorm's
+affine parameters are views of one vector `private`. Gradients are those that autograd makes, parameter by
+parameter: `lsg.update` takes them, so none is added up or cleared. What decides over a kernel stands in
+per-kernel vectors (`trainable`, `masked`, `logit`), what decides over a channel in per-channel vectors
+(`candidate`, `gate_logit`, `on_epochs`). `lsg.update` reads and writes these.
 """
 
 from __future__ import annotations
@@ -41,6 +42,12 @@ class Trained:
 def is_statistic(name: str) -> bool:
     """Whether a private vector is one of BatchNorm's running statistics, which no optimizer moves."""
     return name.rsplit(".", 1)[-1] in STATISTICS
+
+
+def gradient_of(parameter: nn.Parameter) -> Tensor:
+    """What the last backward pass left, as a flat view."""
+    assert parameter.grad is not None
+    return parameter.grad.view(-1)
 
 
 def default_private(name: str, size: int, dtype: torch.dtype) -> Tensor:
@@ -86,7 +93,6 @@ class Workspace:
             table.grid(weight, layer).copy_(grid)
         self.weight = Trained.of(weight, self.optimizers[0])
         self.effective = weight if self.dense else weight.clone()
-        self.gradient = torch.zeros_like(weight)
         self.trainable = self._full(table.count, True)
         self.masked = self._full(table.count, False)
         self.logit = Trained.of(self._full(table.count, INITIAL_LOGIT), self.optimizers[1])
@@ -105,9 +111,7 @@ class Workspace:
             module = self.network.get_submodule(layer.name)
             assert isinstance(module.weight, Tensor)
             view = self.table.weights_of[layer.name]
-            parameter = nn.Parameter(self.effective[view].view_as(module.weight))
-            parameter.grad = self.gradient[view].view_as(module.weight)
-            module.weight = parameter
+            module.weight = nn.Parameter(self.effective[view].view_as(module.weight))
         self._build_private(private)
 
     def _build_private(self, private: Mapping[str, Tensor]) -> None:
@@ -118,14 +122,12 @@ class Workspace:
         moved = [name for name in streams if not is_statistic(name)]
         value = torch.cat([starts[name] for name in moved]).to(self.device)
         self.private = Trained.of(value, self.optimizers[0])
-        self.private_gradient = torch.zeros_like(value)
         self.private_of: dict[str, slice] = {}
         place, channels = 0, []
         for name in moved:
             span = slice(place, place + sizes[name])
-            parameter = nn.Parameter(self.private.value[span])
-            parameter.grad = self.private_gradient[span]
             owner, _, attribute = name.rpartition(".")
+            parameter = nn.Parameter(self.private.value[span])
             setattr(self.network.get_submodule(owner), attribute, parameter)
             self.private_of[name], place = span, span.stop
             channels.append(self._channel_indices(streams[name], sizes[name]))
@@ -157,6 +159,10 @@ class Workspace:
     def statistic(self, name: str) -> Tensor:
         """One of BatchNorm's running statistics, as the module holds it."""
         return self.network.get_buffer(name)
+
+    def private_gradient(self) -> Tensor:
+        """A copy of the last backward pass' gradients of what `private` holds."""
+        return torch.cat([gradient_of(self.network.get_parameter(name)) for name in self.private_of])
 
     def weight_grids(self) -> Grids:
         """Views of the unmasked kernels by layer, `[outputs, inputs, area]`, the head included."""

@@ -56,12 +56,12 @@ class PiggyUpdate(Update):
 
     def _settle(self, part: Part) -> None:
         """Take the bits from the logits; between two steps of the logits they stay."""
-        if self.masking is not None:
+        if part.masked:
             kernel_bits(part.logit.value, out=part.bits)
             part.take()
 
-    def _step_logits(self, part: Part, rate: float) -> None:
-        super()._step_logits(part, rate)
+    def _step_logits(self, part: Part, gradient: Tensor, rate: float) -> None:
+        super()._step_logits(part, gradient, rate)
         self._settle(part)
 
     @torch.no_grad()

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lsg import optimizers
+from lsg import kernels, optimizers
 from lsg.growth import Growth, initial_weights
 from lsg.masks import GateSchedule
 from lsg.optimizers import SGD, Adam
@@ -102,21 +102,39 @@ def test_equals_autograd_in_float64(noise: str) -> None:
     compare(noise)
 
 
+@pytest.mark.parametrize("most_kernels", [1, 5])
+def test_equals_autograd_in_pieces(most_kernels: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks that end within layers or hold the ends of two, and blocks in which nothing is masked."""
+    monkeypatch.setattr(kernels, "MOST_KERNELS", most_kernels)
+    compare()
+
+
+def test_a_block_finds_its_gradient_in_its_layers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels, "MOST_KERNELS", 5)
+    workspace = stage_2_workspace()
+    marks = torch.arange(workspace.table.weights, dtype=torch.float64)
+    for layer in workspace.table.layers:
+        weight = workspace.network.get_parameter(f"{layer.name}.weight")
+        weight.grad = marks[workspace.table.weights_of[layer.name]].view_as(weight).clone()
+    found = torch.cat([part.gradient().reshape(-1) for part in Update(workspace, None, DECAY).parts])
+    assert torch.equal(found, marks)
+
+
 class WithoutGateFactor(Update):
     """dL/da without q."""
 
-    def _step_logits(self, part: Part, rate: float) -> None:
+    def _step_logits(self, part: Part, gradient: Tensor, rate: float) -> None:
         kept, part.input_gate = part.input_gate, torch.ones_like(part.input_gate)
-        super()._step_logits(part, rate)
+        super()._step_logits(part, gradient, rate)
         part.input_gate = kept
 
 
 class WithoutMaskFactor(Update):
     """dL/dq without a."""
 
-    def _step_logits(self, part: Part, rate: float) -> None:
+    def _step_logits(self, part: Part, gradient: Tensor, rate: float) -> None:
         kept, part.bits = part.bits, torch.ones_like(part.bits)
-        super()._step_logits(part, rate)
+        super()._step_logits(part, gradient, rate)
         part.bits = kept
 
 
