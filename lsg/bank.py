@@ -58,6 +58,18 @@ class Solution:
         return network.eval()
 
 
+@dataclass(frozen=True)
+class Kept:
+    """What the bank keeps of a task beside shared kernels: a bit a kernel, its head and private vectors."""
+
+    widths: dict[str, int]
+    classes: int
+    head: Tensor
+    used: dict[str, Tensor]
+    """Packed, by layer."""
+    private: dict[str, Tensor]
+
+
 class Bank:
     """Shared kernels `[outputs, inputs, area]` and owners `[outputs, inputs]` of each layer."""
 
@@ -70,12 +82,12 @@ class Bank:
             outputs, inputs, area = architecture.shape(layer, self.widths)
             self.weights[layer.name] = torch.zeros(outputs, inputs, area)
             self.owners[layer.name] = torch.zeros(outputs, inputs, dtype=torch.int16)
-        self._records: dict[int, Solution] = {}
+        self._kept: dict[int, Kept] = {}
 
     @property
     def tasks(self) -> list[int]:
         """Numbers of the tasks in the bank, in the order in which they were learned."""
-        return list(self._records)
+        return list(self._kept)
 
     def add(self, task: int, solution: Solution) -> None:
         """Take up a task: widen the bank, and store the free kernels that the task uses as its own.
@@ -88,9 +100,12 @@ class Bank:
             owned = solution.used[layer.name] & (self.owners[layer.name] == FREE)
             self.weights[layer.name][owned] = solution.weights[layer.name][owned]
             self.owners[layer.name][owned] = task
-        head = {HEAD: solution.weights[HEAD].clone()}
-        self._records[task] = Solution(
-            dict(solution.widths), solution.classes, head, dict(solution.used), dict(solution.private)
+        self._kept[task] = Kept(
+            dict(solution.widths),
+            solution.classes,
+            solution.weights[HEAD].clone(),
+            {layer: packed(bits) for layer, bits in solution.used.items()},
+            dict(solution.private),
         )
 
     def _check_frozen(self, task: int, solution: Solution) -> None:
@@ -116,16 +131,17 @@ class Bank:
 
     def solution(self, task: int) -> Solution:
         """What the task computes, from its own record and the shared kernels that its bits name."""
-        record = self._records[task]
-        shared = {}
+        kept = self._kept[task]
+        weights, used = {HEAD: kept.head}, {}
         for layer in self.architecture.layers:
-            outputs, inputs, _ = self.architecture.shape(layer, record.widths)
-            shared[layer.name] = self.weights[layer.name][:outputs, :inputs]
-        return Solution(record.widths, record.classes, shared | record.weights, record.used, record.private)
+            outputs, inputs, _ = self.architecture.shape(layer, kept.widths)
+            weights[layer.name] = self.weights[layer.name][:outputs, :inputs]
+            used[layer.name] = unpacked(kept.used[layer.name], (outputs, inputs))
+        return Solution(kept.widths, kept.classes, weights, used, kept.private)
 
     def private(self, task: int) -> dict[str, Tensor]:
         """The task's own vectors: biases, BatchNorm, the head's bias."""
-        return self._records[task].private
+        return self._kept[task].private
 
     def network(self, task: int) -> nn.Module:
         """The task's network: compact, plain, in evaluation mode."""
@@ -140,13 +156,13 @@ class Bank:
 
     def tensors(self, task: int) -> dict[str, Tensor]:
         """What the task's file holds: see the module's docstring."""
-        record = self._records[task]
-        sizes = torch.tensor([record.widths[stream] for stream in self.architecture.streams])
-        stored = {"widths": sizes, f"{HEAD}.weight": record.weights[HEAD]} | record.private
+        kept = self._kept[task]
+        sizes = torch.tensor([kept.widths[stream] for stream in self.architecture.streams])
+        stored = {"widths": sizes, f"{HEAD}.weight": kept.head} | kept.private
         for layer in self.architecture.layers:
-            outputs, inputs, _ = self.architecture.shape(layer, record.widths)
+            outputs, inputs, _ = self.architecture.shape(layer, kept.widths)
             owned = self.owners[layer.name][:outputs, :inputs] == task
-            stored[f"{layer.name}.used"] = packed(record.used[layer.name])
+            stored[f"{layer.name}.used"] = kept.used[layer.name]
             stored[f"{layer.name}.owned"] = self.weights[layer.name][:outputs, :inputs][owned]
         return stored
 

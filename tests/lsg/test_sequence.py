@@ -328,7 +328,7 @@ def test_fires_when_a_batchnorm_statistic_is_touched(
     def aliasing(bank: Bank, task: int, solution: Solution) -> None:
         add(bank, task, solution)
         if task == 1:
-            bank._records[1].private["norm.running_mean"] = kept["norm.running_mean"][: bank.widths["outer"]]
+            bank.private(1)["norm.running_mean"] = kept["norm.running_mean"][: bank.widths["outer"]]
 
     monkeypatch.setattr(Bank, "add", aliasing)
     with pytest.raises(ForgettingError, match=r"norm\.running_mean moved"):
