@@ -2,7 +2,7 @@
 
 CL-LSG learns tasks of random images, one epoch a stage: task 1 grows to the cap, later tasks mask what there
 is. After each task it prints the most memory that the process has had so far, above what it had after its
-imports, and how many copies of the network's float32 weights that is; on a GPU also the most that torch held.
+imports, and how many copies of its float32 weights that is; on a GPU also the most that torch held.
 
     python -m benchmarks.memory --network vgg16-bn-linear --size 1.5 --tasks 6
 """
@@ -77,11 +77,9 @@ class Printer:
     def __call__(self, event: dict[str, Any]) -> None:
         if event["event"] != "task":
             return
-        grown = peak() - self.start
-        line = (
-            f"after task {event['task']:2}: size {event['size']['allocated']:.2f}x, peak {grown / 2**20:6.0f} MB, "
-            f"{grown / (event['size']['allocated'] * self.one_copy):5.1f} copies of its weights"
-        )
+        grown, size = peak() - self.start, event["size"]["allocated"]
+        copies = grown / (size * self.one_copy)
+        line = f"after task {event['task']:2}: size {size:.2f}x, peak {grown / 2**20:6.0f} MB, {copies:5.1f} copies"
         if torch.cuda.is_available():
             line += f", on the GPU {torch.cuda.max_memory_allocated() / 2**20:.0f} MB"
         print(line, flush=True)
