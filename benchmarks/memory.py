@@ -79,7 +79,7 @@ class Printer:
             return
         grown, size = peak() - self.start, event["size"]["allocated"]
         copies = grown / (size * self.one_copy)
-        line = f"after task {event['task']:2}: {size:.2f}x, peak {grown / 2**20:6.0f} MB, {copies:5.1f} copies"
+        line = f"after task {event['task']:2}: {size:.2f}x, peak {grown / 2**20:5.0f} MB, {copies:.1f} copies"
         if torch.cuda.is_available():
             line += f", on the GPU {torch.cuda.max_memory_allocated() / 2**20:.0f} MB"
         print(line, flush=True)
