@@ -16,42 +16,18 @@ import torch
 
 from benchmarks.compact import NaiveStep
 from benchmarks.step import ARCHITECTURES, BATCH, CLASSES, MASK_RATE, RATE
+from benchmarks.steppers import stepper
 from benchmarks.timing import machine, spread
-from lsg.data import Batches, Split, Task
 from lsg.graphs import CudaGraph
-from lsg.growth import initial_weights
-from lsg.masked import MaskedTraining
-from lsg.masks import GateSchedule
-from lsg.networks.architecture import HEAD, Architecture
-from lsg.optimizers import SGD, Adam
+from lsg.networks.architecture import Architecture
 from lsg.stepper import Stepper
-from lsg.update import Masking
-from lsg.workspace import Workspace
 
 DEVICE, STEPS, RUNS = "cuda", 50, 8
 
 
-def noise(shape: tuple[int, ...]) -> Task:
-    """A task of one batch of random images."""
-    images = torch.randint(256, (BATCH, *shape), dtype=torch.uint8)
-    split, middle = Split(images, torch.arange(BATCH) % CLASSES), (0.5,) * shape[0]
-    return Task(1, "noise", ("",) * CLASSES, split, split, split, mean=middle, std=middle)
-
-
-def stepper(architecture: Architecture, seed: int) -> Stepper:
-    """A 1x network with masks on all kernels but the head's, at the start of an epoch."""
-    widths, optimizers = architecture.streams, (SGD(0.9), Adam())
-    weights = initial_weights(architecture, widths, CLASSES, seed, 1)
-    workspace = Workspace(architecture, widths, CLASSES, optimizers, weights, {}, DEVICE)
-    workspace.masked[:] = True
-    workspace.table.kernel_grid(workspace.masked, HEAD)[:] = False
-    masking = Masking("logit", GateSchedule(100.0, 20.0, 20), 1e-4)
-    trainee = MaskedTraining(workspace, masking, 4e-5)
-    batches = Batches(noise(architecture.image_shape), BATCH, 4, True, seed, DEVICE)
-    own = Stepper(trainee, batches, "float32", CudaGraph)
-    trainee.begin_epoch(1, own.uniform)
-    trainee.network.train()
-    return own
+def on_gpu(architecture: Architecture, seed: int) -> Stepper:
+    """Our step of the 1x network."""
+    return stepper(architecture, architecture.streams, DEVICE, make_graph=CudaGraph, seed=seed)
 
 
 def replayed(own: Stepper) -> Callable[[], None]:
@@ -108,11 +84,11 @@ def main() -> None:
         images, labels = torch.randn(BATCH, *architecture.image_shape), torch.arange(BATCH) % CLASSES
         naive = partial(NaiveStep(architecture, dict(architecture.streams)), images, labels)
         print("masks in autograd   ", milliseconds(naive, arguments.rounds))
-    own = stepper(architecture, 1)
+    own = on_gpu(architecture, 1)
     ordinary = partial(own.step, RATE, MASK_RATE, own.batches.rows(1)[0])
     print("our step            ", milliseconds(ordinary, arguments.rounds))
     print("our step, graph     ", milliseconds(replayed(own), arguments.rounds))
-    together = side_by_side([replayed(stepper(architecture, seed)) for seed in range(RUNS)])
+    together = side_by_side([replayed(on_gpu(architecture, seed)) for seed in range(RUNS)])
     print(f"{RUNS} runs, graphs       ", milliseconds(together, arguments.rounds))
 
 
