@@ -14,7 +14,7 @@ a kernel, the kernels it added, and its private vectors.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, get_args
+from typing import ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -34,6 +34,7 @@ from lsg.update import Masking
 from lsg.workspace import Workspace
 
 REUSE, GROW = 1, 2
+GrowFrom = Literal["reused", "picked"]
 SHUT = -1.0
 """Logit of a released kernel that may not be trained: always off, and without a gradient at weight 0."""
 
@@ -51,6 +52,7 @@ class ClLsgSettings:
         m^a on new and released ones, training of released kernels. Without all three it is growth alone.
     linear_masks: kernel masks in fully connected layers too, where a kernel is one weight; without them a
         task uses whole such layers, and only channels are dropped there. A flattened layer is a convolution.
+    grow_from: where stage 2 begins: `reused` = where stage 1 ended | `picked` = where stage 1 began.
     noise: of kernel masks, `logit` | `eq5` | `none`.
     mask_lr, mask_lr_drops, mask_lr_factors: Adam's rate for masks and gates, and its factor from each of
         these shares of the epochs on.
@@ -67,6 +69,7 @@ class ClLsgSettings:
     attentive: bool = True
     retrain: bool = True
     linear_masks: bool = True
+    grow_from: GrowFrom = "reused"
     noise: Noise = "logit"
     mask_lr: float = 5e-4
     mask_lr_drops: tuple[float, ...] = (0.5, 0.7)
@@ -84,6 +87,7 @@ class ClLsgSettings:
         require(self.gate_scale > 0, "gate_scale", self.gate_scale, "over 0")
         require(self.gate_final_beta >= 1, "gate_final_beta", self.gate_final_beta, "1 or more")
         require(self.penalty >= 0, "penalty", self.penalty, "0 or more")
+        require_one_of("grow_from", self.grow_from, get_args(GrowFrom))
         require_one_of("noise", self.noise, get_args(Noise))
         require(self.mask_lr > 0, "mask_lr", self.mask_lr, "over 0")
         self.mask_rates()
@@ -149,7 +153,8 @@ class ClLsg(Banked):
         if not self._can_grow(workspace.widths):
             lesson.reason = "at_cap"
             return reused, lesson
-        grown, after = self._grow(workspace, task, trainer, lesson)
+        start = workspace if self.settings.grow_from == "reused" else self._picked(task, trainer)
+        grown, after = self._grow(start, task, trainer, lesson)
         if self.protocol == "clean" and after <= before:
             self.decide(lesson, "keep_stage_2", False, after, before, "kept_stage_1")
             lesson.reason = "kept_stage_1"

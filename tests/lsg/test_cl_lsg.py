@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,11 +13,12 @@ from lsg.checkpoint import Checkpoints
 from lsg.events import EventLog
 from lsg.growth import cap_widths
 from lsg.methods.ablation import GrowSel, GrowSelLsg, GrowTarget
-from lsg.methods.cl_lsg import SHUT, ClLsg, ClLsgSettings
+from lsg.methods.cl_lsg import SHUT, ClLsg, ClLsgSettings, GrowFrom
 from lsg.methods.grow import Grow, GrowSettings
 from lsg.networks import NETWORKS
 from lsg.networks.architecture import HEAD
 from lsg.training import Trainer, TrainSettings
+from lsg.workspace import Workspace
 from tests.lsg.tiny import IMAGE_SHAPE, tiny_architecture, tiny_task
 
 FIELDS = ("weight.value", "trainable", "masked", "logit.value")
@@ -27,7 +29,7 @@ def trainer(tmp_path: Path) -> Trainer:
     return Trainer(settings, 1, EventLog(tmp_path / "events.jsonl"), Checkpoints(tmp_path, 1e9))
 
 
-def learned(tmp_path: Path, **parts: bool) -> ClLsg:
+def learned(tmp_path: Path, **parts: Any) -> ClLsg:
     """After task 1 of a run in which the masks of a third of the kernels are off."""
     method = ClLsg(tiny_architecture(), ClLsgSettings(cap=2.0, **parts), "paper", seed=1)
     one = ClLsg(tiny_architecture(), ClLsgSettings(cap=2.0), "paper", seed=1)
@@ -91,6 +93,30 @@ def test_without_retraining_released_kernels_stay_shut(tmp_path: Path) -> None:
     method.learn(tiny_task(2), 0.0, trainer(tmp_path))
     for name, grid in free.items():
         assert (method.bank.owners[name][grid] == FREE).all()
+
+
+@pytest.mark.parametrize("grow_from", ["reused", "picked"])
+def test_stage_2_begins_where_stage_1_ended_or_began(
+    tmp_path: Path, grow_from: GrowFrom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method = learned(tmp_path, grow_from=grow_from)
+    starts, ends = [], []
+    train = ClLsg._train
+
+    def watched(self: ClLsg, number: int, workspace: Workspace, *rest: Any) -> Workspace:
+        starts.append({name: grid.clone() for name, grid in workspace.weight_grids().items()})
+        ended = train(self, number, workspace, *rest)
+        ends.append({name: grid.clone() for name, grid in ended.weight_grids().items()})
+        return ended
+
+    monkeypatch.setattr(ClLsg, "_train", watched)
+    run = trainer(tmp_path)
+    run.begin_task(2, None)
+    method.learn(tiny_task(2), 1.01, run)
+    begun = ends[0] if grow_from == "reused" else starts[0]
+    for name, grid in begun.items():
+        assert torch.equal(starts[1][name][: grid.shape[0], : grid.shape[1]], grid), name
+        assert not torch.equal(starts[0][HEAD], ends[0][HEAD])
 
 
 def test_growth_alone_owns_every_kernel_that_it_keeps(tmp_path: Path) -> None:
