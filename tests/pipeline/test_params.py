@@ -51,7 +51,7 @@ def test_every_preset_of_the_file_resolves(params: Params) -> None:
 
 def test_a_preset_wins_over_train_and_learn(params: Params) -> None:
     split, superclass = resolve(params, "cifar100-split"), resolve(params, "cifar100-superclass")
-    assert (split.train.epochs, split.train.crop_padding, split.learn["cl-lsg"].cap) == (20, 0, 1.3)
+    assert (split.train.epochs, split.train.crop_padding, split.learn["cl-lsg"].cap) == (20, 0, 0.8)
     assert (superclass.train.epochs, superclass.train.crop_padding) == (50, 4)
     assert superclass.learn["cl-lsg"].cap == 1.5
     assert superclass.train.lr == split.train.lr == 0.01
