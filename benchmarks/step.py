@@ -42,7 +42,7 @@ PRESERVED, CANDIDATES = 0.7, 0.25
 class MaskedStep:
     """A workspace with every kind of mask, and one step of it."""
 
-    def __init__(self, architecture: Architecture, widths: dict[str, int]) -> None:
+    def __init__(self, architecture: Architecture, widths: dict[str, int], linear_masks: bool = True) -> None:
         draws = torch.Generator().manual_seed(1)
         weights = initial_weights(architecture, widths, CLASSES, 1, 1)
         optimizers = (SGD(0.9), Adam())
@@ -52,6 +52,9 @@ class MaskedStep:
         self.workspace.masked[:] = True
         for each in (self.workspace.trainable, self.workspace.masked):
             self.workspace.table.kernel_grid(each, HEAD)[:] = each is self.workspace.trainable
+        for layer in architecture.layers:
+            if layer.is_linear and not linear_masks:
+                self.workspace.table.kernel_grid(self.workspace.masked, layer.name)[:] = False
         for span in self.workspace.table.channels_of.values():
             first = span.stop - round((span.stop - span.start) * CANDIDATES)
             self.workspace.candidate[first : span.stop] = True
@@ -92,13 +95,13 @@ def batch(architecture: Architecture) -> tuple[Tensor, Tensor]:
     return images.contiguous(memory_format=torch.channels_last), torch.arange(BATCH) % CLASSES
 
 
-def measure(network: str, share: float, rounds: int) -> str:
+def measure(network: str, share: float, rounds: int, linear_masks: bool) -> str:
     """One line: size, milliseconds, ratio."""
     architecture = ARCHITECTURES[network]
     widths = seed_widths(architecture, share)
     size = architecture.weights(widths) / architecture.weights(architecture.streams)
     images, labels = batch(architecture)
-    masked, dense = MaskedStep(architecture, widths), DenseStep(architecture, widths)
+    masked, dense = MaskedStep(architecture, widths, linear_masks), DenseStep(architecture, widths)
     actions = {"masked": lambda: masked(images, labels), "dense": lambda: dense(images, labels)}
     seconds = interleaved(actions, rounds)
     milliseconds = {name: 1000 * spread(values).median for name, values in seconds.items()}
@@ -131,6 +134,9 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument(
+        "--no-linear-masks", action="store_true", help="as `linear_masks: false` of CL-LSG has it"
+    )
     parser.add_argument("--operations", action="store_true", help="count operations instead")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -141,7 +147,7 @@ def main() -> None:
             print(f"{network:16} {whole} operations a step, {update} of them the update")
             continue
         for share in arguments.share:
-            print(measure(network, share, arguments.rounds), flush=True)
+            print(measure(network, share, arguments.rounds, not arguments.no_linear_masks), flush=True)
 
 
 if __name__ == "__main__":
