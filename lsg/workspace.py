@@ -123,12 +123,14 @@ class Workspace:
         value = torch.cat([starts[name] for name in moved]).to(self.device)
         self.private = Trained.of(value, self.optimizers[0])
         self.private_of: dict[str, slice] = {}
+        self.private_parameters: list[nn.Parameter] = []
         place, channels = 0, []
         for name in moved:
             span = slice(place, place + sizes[name])
             owner, _, attribute = name.rpartition(".")
             parameter = nn.Parameter(self.private.value[span])
             setattr(self.network.get_submodule(owner), attribute, parameter)
+            self.private_parameters.append(parameter)
             self.private_of[name], place = span, span.stop
             channels.append(self._channel_indices(streams[name], sizes[name]))
         self.private_channel = torch.cat(channels).to(self.device)
@@ -162,7 +164,7 @@ class Workspace:
 
     def private_gradient(self) -> Tensor:
         """A copy of the last backward pass' gradients of what `private` holds."""
-        return torch.cat([gradient_of(self.network.get_parameter(name)) for name in self.private_of])
+        return torch.cat([gradient_of(parameter) for parameter in self.private_parameters])
 
     def weight_grids(self) -> Grids:
         """Views of the unmasked kernels by layer, `[outputs, inputs, area]`, the head included."""
