@@ -41,6 +41,7 @@ class Part:
     masked: some kernel has a mask. Where none has, all bits are on and nothing is drawn.
     bits, slope: masks as drawn last, and the slope of each with respect to its logit.
     scale: the factor mask * gate of each weight.
+    price: the penalty on the loss of each kernel's mask while it is on; None where there is none.
 
     All of them stay where they are in memory while the part stands, so that a captured step finds them.
     """
@@ -57,6 +58,7 @@ class Part:
     bits: Tensor
     slope: Tensor
     scale: Tensor
+    price: Tensor | None
 
     def write(self) -> None:
         """Write the masked weights into the module."""
@@ -82,11 +84,17 @@ class Part:
 
 
 def parts(
-    workspace: Workspace, moving: Tensor, logit_moving: Tensor, input_gate: Tensor, decay: Tensor | None
+    workspace: Workspace,
+    moving: Tensor,
+    logit_moving: Tensor,
+    input_gate: Tensor,
+    decay: Tensor | None,
+    mask_penalty: float,
 ) -> list[Part]:
     """A part for each block; the vectors are those of all kernels. Every mask bit is on."""
     return [
-        _part(workspace, block, moving, logit_moving, input_gate, decay) for block in workspace.table.blocks
+        _part(workspace, block, moving, logit_moving, input_gate, decay, mask_penalty)
+        for block in workspace.table.blocks
     ]
 
 
@@ -97,6 +105,7 @@ def _part(
     logit_moving: Tensor,
     input_gate: Tensor,
     decay: Tensor | None,
+    mask_penalty: float,
 ) -> Part:
     kernels = block.kernels
     weights, bits = block.rows(workspace.weight.value), torch.ones_like(input_gate[kernels])
@@ -119,7 +128,16 @@ def _part(
         bits,
         slope=torch.zeros_like(bits),
         scale=scale.clone() if masked else scale,
+        price=_price(workspace, block, mask_penalty),
     )
+
+
+def _price(workspace: Workspace, block: Block, mask_penalty: float) -> Tensor | None:
+    """The penalty times the weights of each kernel whose mask and weights both move, a mask m^a."""
+    attentive = (workspace.trainable & workspace.masked)[block.kernels]
+    if not mask_penalty or not bool(attentive.any()):
+        return None
+    return attentive.to(workspace.dtype) * (mask_penalty * block.area)
 
 
 def _moving(trained: Trained, view: Callable[[Tensor], Tensor], moving: Tensor) -> Moving:

@@ -4,7 +4,7 @@ For kernel k = (output o, input i) of any layer, with unmasked weights w, mask b
 kernels, m^a on new or released ones), gate q_i of its input channel (m^g) and G = d loss / d (w a q),
 which is what backward leaves in the dense module's gradients:
 
-    mask gradient    dL/da_k = q_i <G_k, w_k>
+    mask gradient    dL/da_k = q_i <G_k, w_k>,  + mu * weights of k, if its weights move too (m^a)
     gate gradient    dL/dq_i = sum over every consumer k of channel i of a_k <G_k, w_k>,  + lambda dp/ds
     weight gradient  dL/dw_k = a_k q_i G_k
 
@@ -36,11 +36,16 @@ Uniform = Callable[[int], Tensor]
 
 @dataclass(frozen=True)
 class Masking:
-    """How masks and gates behave in a stage: noise of m^s and m^a, schedule of m^g, its penalty lambda."""
+    """How masks and gates behave in a stage.
+
+    noise: of m^s and m^a. gates: schedule of m^g. penalty: lambda, on the sum of gates' probabilities.
+    mask_penalty: mu, on the number of weights that masks m^a let through.
+    """
 
     noise: Noise
     gates: GateSchedule
     penalty: float
+    mask_penalty: float = 0.0
 
 
 class Update:
@@ -116,7 +121,8 @@ class Update:
         """Make the parts anew: which kernels move stands in them."""
         workspace = self.workspace
         moving, logit_moving = workspace.trainable & self.on, workspace.masked & self.on
-        self.parts = parts(workspace, moving, logit_moving, self.input_gate, self.decay)
+        mask_penalty = self.masking.mask_penalty if self.masking is not None else 0.0
+        self.parts = parts(workspace, moving, logit_moving, self.input_gate, self.decay, mask_penalty)
 
     @torch.no_grad()
     def step(self, rate: float, mask_rate: float, uniform: Uniform) -> None:
@@ -146,7 +152,10 @@ class Update:
             torch.mul(part.bits, sensitivity, out=self.consumed[part.kernels])
         logit = part.logit
         if not logit.rests:
-            of_logit = sensitivity.mul_(part.input_gate).mul_(part.slope)
+            of_bit = sensitivity.mul_(part.input_gate)
+            if part.price is not None:
+                of_bit.add_(part.price)
+            of_logit = of_bit.mul_(part.slope)
             self.workspace.optimizers[1].step(logit.value, of_logit, logit.state, logit.moving, rate, None)
 
     def _step_weights(self, part: Part, gradient: Tensor, rate: float) -> None:

@@ -57,12 +57,14 @@ same command goes on where it was stopped. Ray runs the trials, so --executor co
 
 RECORD = """\
 Without --planned: the experiment that the stages targets and learn finished; a hole in it is an error. With
-it: the finished units alone, and the names of those that are missing. The same command may be repeated.
+it: the finished units alone, and the names of those that are missing. With --join: what other records hold,
+each unit with the machine it was learned on. The same command may be repeated.
 
 examples
   cl-lsg record cifar100-split tasks-1-3
   cl-lsg record cifar100-split tasks-1-3 --planned
   cl-lsg record cifar100-superclass gpu --planned other/data/planned/cifar100-superclass.json
+  cl-lsg record cifar100-split seeds-1-2 --join seed-1 seed-2
 """
 
 IMPORT = """\
@@ -211,13 +213,20 @@ def _add_views(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     record.add_argument("benchmark", metavar="BENCH", help="a preset of params.yaml")
     record.add_argument("name", metavar="NAME", help="of the folder results/BENCH/NAME, which is replaced")
-    record.add_argument(
+    source = record.add_mutually_exclusive_group()
+    source.add_argument(
         "--planned",
         nargs="?",
         type=Path,
         const=Path(),
         metavar="FILE",
         help="what is finished of a run under way, by what it planned (default data/planned/BENCH.json)",
+    )
+    source.add_argument(
+        "--join",
+        nargs="+",
+        metavar="RECORD",
+        help="what these records in results/BENCH hold, as one: seeds or methods learned at other times",
     )
 
     export = _command(commands, "export", "write one task's network to a file that any PyTorch loads")

@@ -128,9 +128,12 @@ def _import(arguments: Arguments) -> None:
 
 def _record(arguments: Arguments) -> None:
     from pipeline import recorded
+    from pipeline.joined import joined
 
     bench, benchmark = _bench(arguments), arguments.benchmark
-    if arguments.planned is None:
+    if arguments.join:
+        recording = joined(benchmark, arguments.join)
+    elif arguments.planned is None:
         machine = describe(bench.machine.numerics())
         recording = recorded.finished_run(benchmark, bench.data, bench.store.root, machine)
     else:

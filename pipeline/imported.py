@@ -18,10 +18,10 @@ from lsg.evaluation import average, backward_transfer, forgetting
 from lsg.files import DamagedFileError
 from pipeline.archives import unpacked
 from pipeline.errors import UserError, first_line
-from pipeline.records import EVENTS, Tail, UnitDirectory, open_unit, read_json
+from pipeline.records import EVENTS, SECONDS, Tail, UnitDirectory, open_unit, read_json
 from pipeline.runs import DEFINITION, RESULT, RunStore
 
-ONCE = (DEFINITION, "job.json", RESULT, EVENTS, "seconds.json")
+ONCE = (DEFINITION, "job.json", RESULT, EVENTS, SECONDS)
 """A finished unit's files beside two a task."""
 SHARED = ("benchmark", "method", "protocol", "seed", "tasks", "network", "train", "settings", "goals")
 """What unit.json and job.json both say; with two numbers of unit.json's `numerics`."""

@@ -2,32 +2,35 @@
 
 The tables' CSV and Markdown files as the stage `tables` writes them, and `units.json`: for each unit what
 its key covers, its accuracies, the digests of its tasks' files and networks, its seconds and its end; the
-machine; and, of a run that is under way or was cut, what is missing.
+machine; and, of a run that is under way or was cut, what is missing. `units/` keeps each unit's own JSON
+files, as they were written: what tables are made from, so that records can be joined (`pipeline.joined`).
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import MappingProxyType
 from typing import Any
 
 from lsg.files import write_bytes, write_json
 from pipeline.errors import UserError
 from pipeline.folders import put_in_place
 from pipeline.planned import Planned, standing
-from pipeline.records import RESULT, UnitDirectory, read_json
+from pipeline.records import DEFINITION, RESULT, SECONDS, UnitDirectory, read_json
 from pipeline.report.frames import Frames, frames_of, read_frames
 from pipeline.report.paper.writing import CLAIMS
-from pipeline.report.part import comparable
+from pipeline.report.part import Pair, comparable
 from pipeline.tables import METRICS, TABLES, listings, write_facts, write_findings
 
 RESULTS = Path("results")
 UNITS = "units.json"
+KEPT = "units"
 FINDINGS = (METRICS, TABLES, CLAIMS)
 DIGESTS = ("digest", "network", "probe", "previous")
 
@@ -38,6 +41,8 @@ class Recording:
 
     facts: of every complete run, whose CSV files are written. compared: of those that tables may set side by
     side. Either is None where there are none. machine: what the units were learned on, as far as is known.
+    missing: a phrase for each planned unit that is not finished. described: by name, what a record that is
+    joined says of its units.
     """
 
     units: Sequence[UnitDirectory]
@@ -45,6 +50,7 @@ class Recording:
     compared: Frames | None
     machine: dict[str, Any]
     missing: list[str] = field(default_factory=list)
+    described: dict[str, Any] = field(default_factory=dict)
 
 
 def finished_run(benchmark: str, data: Path, runs: Path, machine: dict[str, Any]) -> Recording:
@@ -61,9 +67,21 @@ def part_of_run(planned: Planned, runs: Path) -> Recording:
     state = standing(planned, runs)
     if not state.finished:
         raise UserError(f"no unit of {planned.benchmark} is finished below {runs}; record when some are")
-    facts = _frames(planned.benchmark, state.finished, state.complete)
-    compared = _frames(planned.benchmark, state.finished, comparable(state.complete))
-    return Recording(state.finished, facts, compared, planned.machine, state.missing)
+    return recording_of(planned.benchmark, state.finished, state.complete, planned.machine, state.missing)
+
+
+def recording_of(
+    benchmark: str,
+    units: Sequence[UnitDirectory],
+    complete: set[Pair],
+    machine: dict[str, Any],
+    missing: Sequence[str] = (),
+    described: Mapping[str, Any] = MappingProxyType({}),
+) -> Recording:
+    """Finished units, of which `complete` runs go into tables. Raises UserError like `frames_of`."""
+    facts = _frames(benchmark, units, complete)
+    compared = _frames(benchmark, units, comparable(complete))
+    return Recording(units, facts, compared, machine, list(missing), dict(described))
 
 
 def record(recording: Recording, benchmark: str, name: str, results: Path = RESULTS) -> Path:
@@ -80,6 +98,8 @@ def record(recording: Recording, benchmark: str, name: str, results: Path = RESU
             write_facts(recording.facts, folder)
         if recording.compared:
             _write_findings(recording.compared, _note(recording), folder)
+        for unit in recording.units:
+            _keep(unit, folder / KEPT / unit.name)
         write_json(folder / UNITS, _told(recording))
     return results / benchmark / name
 
@@ -110,23 +130,34 @@ def _told(recording: Recording) -> dict[str, Any]:
         "format": 1,
         "recorded": _utc(datetime.now(UTC).timestamp()),
         "machine": recording.machine,
-        "units": {unit.name: described(unit) for unit in recording.units},
+        "units": {
+            unit.name: recording.described.get(unit.name) or described(unit) for unit in recording.units
+        },
         "missing": recording.missing,
     }
 
 
-def _frames(benchmark: str, units: Sequence[UnitDirectory], pairs: set[tuple[str, int]]) -> Frames | None:
+def _keep(unit: UnitDirectory, place: Path) -> None:
+    """Copy the unit's JSON files, byte for byte."""
+    place.mkdir(parents=True)
+    own = [unit.path / name for name in (DEFINITION, RESULT, SECONDS)]
+    for path in (*own, *(unit.file(task, "json") for task in unit.learned())):
+        if path.is_file():
+            shutil.copyfile(path, place / path.name)
+
+
+def _frames(benchmark: str, units: Sequence[UnitDirectory], pairs: set[Pair]) -> Frames | None:
     chosen = [unit for unit in units if (unit.definition.method, unit.definition.seed) in pairs]
     return frames_of(benchmark, chosen) if chosen else None
 
 
 def _note(recording: Recording) -> str:
-    """What tables of a part of a run have to say first."""
+    """What tables of a part of what is recorded have to say first."""
     missing, frames = incomplete(recording), recording.compared
-    if not missing or frames is None:
+    if frames is None or (not missing and len(frames.units) == len(recording.units)):
         return ""
     seeds = ", ".join(map(str, frames.seeds))
-    return f"{missing} Compared here: {', '.join(frames.methods)}, seeds {seeds}."
+    return f"{missing} Compared here: {', '.join(frames.methods)}, seeds {seeds}.".strip()
 
 
 def _write_findings(frames: Frames, note: str, folder: Path) -> None:

@@ -20,6 +20,7 @@ from pipeline.errors import UserError
 DEFINITION = "unit.json"
 EVENTS = "events.jsonl"
 RESULT = "result.json"
+SECONDS = "seconds.json"
 _SECONDS = TypeAdapter(dict[int, float])
 _T = TypeVar("_T")
 
@@ -175,7 +176,7 @@ class UnitDirectory:
 
     def seconds(self) -> dict[int, float]:
         """Seconds of work a task; empty where nothing was timed."""
-        path = self.path / "seconds.json"
+        path = self.path / SECONDS
         return _parse(path, _SECONDS.validate_python) if path.is_file() else {}
 
 

@@ -6,6 +6,7 @@ candidate channels with gates (m^g), whose kernels have masks too (m^a). At the 
 channels and kernels whose mask is off are given back; what it used is frozen for good.
 
     minimise  CE(f(w * m^s * m^a * m^g; x_t), y_t) + lambda * sum sigma(beta kappa s)        (equations 1, 2)
+                                                   + mu * weights that m^a lets through     (ours, 0 in print)
 
 Learned for a task: m^s, m^a, m^g, released and new kernels, biases, BatchNorm, head. Stored for it: one bit
 a kernel, the kernels it added, and its private vectors.
@@ -48,6 +49,7 @@ class ClLsgSettings:
     chunk: candidates a chunk, as a share of each stream's 1x channels.
     gate_init, gate_scale, gate_final_beta: s of a new candidate; kappa; the last beta.
     penalty: lambda, on the sum of the candidates' keep probabilities.
+    mask_penalty: mu, on the number of new and released weights that m^a lets through.
     selective, attentive, retrain: the parts of the method (table 8): masks m^s on preserved kernels, masks
         m^a on new and released ones, training of released kernels. Without all three it is growth alone.
     linear_masks: kernel masks in fully connected layers too, where a kernel is one weight; without them a
@@ -65,6 +67,7 @@ class ClLsgSettings:
     gate_scale: float = 100.0
     gate_final_beta: float = 20.0
     penalty: float = 1e-4
+    mask_penalty: float = 0.0
     selective: bool = True
     attentive: bool = True
     retrain: bool = True
@@ -87,6 +90,7 @@ class ClLsgSettings:
         require(self.gate_scale > 0, "gate_scale", self.gate_scale, "over 0")
         require(self.gate_final_beta >= 1, "gate_final_beta", self.gate_final_beta, "1 or more")
         require(self.penalty >= 0, "penalty", self.penalty, "0 or more")
+        require(self.mask_penalty >= 0, "mask_penalty", self.mask_penalty, "0 or more")
         require_one_of("grow_from", self.grow_from, get_args(GrowFrom))
         require_one_of("noise", self.noise, get_args(Noise))
         require(self.mask_lr > 0, "mask_lr", self.mask_lr, "over 0")
@@ -197,7 +201,7 @@ class ClLsg(Banked):
         """Run one stage; the workspace is another one if it grew."""
         settings, train = self.settings, trainer.settings
         gates = GateSchedule(settings.gate_scale, settings.gate_final_beta, train.epochs)
-        masking = Masking(settings.noise, gates, settings.penalty)
+        masking = Masking(settings.noise, gates, settings.penalty, settings.mask_penalty)
         training = MaskedTraining(workspace, masking, train.weight_decay, growth)
         trainer.run(Stage(number, settings.mask_rates()), training, task)
         return training.workspace

@@ -103,6 +103,12 @@ def frames_of(benchmark: str, units: Sequence[UnitDirectory]) -> Frames:
     )
 
 
+def complete_runs(units: Sequence[UnitDirectory]) -> set[tuple[str, int]]:
+    """Each (method, seed) of which these finished units hold as many tasks as of any. Raises UserError."""
+    tasks = max((task for unit in units for task in unit.definition.tasks), default=0)
+    return {name for name, of_run in _grouped(units).items() if len(history(of_run)) == tasks}
+
+
 def _places(listing: Path) -> list[str]:
     content = read_json(listing)
     places = content.get("units") if isinstance(content, dict) else None

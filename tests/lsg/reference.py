@@ -95,7 +95,7 @@ class Reference:
         gates = {
             k: torch.where(self.candidate[k], hard(p, self.gate[k]), 1.0) for k, p in probability.items()
         }
-        parameters = dict(self.private)
+        parameters, let_through = dict(self.private), torch.zeros(()).double()
         for name, layer in self.layers.items():
             inputs = self.weight[name].shape[1]
             draws = None
@@ -103,12 +103,13 @@ class Reference:
                 draws = self.ws.table.kernel_grid(self.kernel_draws, name)
             mask = noisy_mask(self.logit[name], draws, self.masking.noise)
             mask = torch.where(self.masked[name], mask, 1.0)
+            let_through += layer.area * mask[self.masked[name] & self.trainable[name]].sum()
             gate = gates.get(layer.source, torch.ones(inputs).double())
             weight = self.weight[name] * mask.unsqueeze(2) * gate.view(1, -1, 1)
             parameters[f"{name}.weight"] = weight.view(self.network.get_submodule(name).weight.shape)
         loss = cross_entropy(functional_call(self.network.train(), parameters, (images,)), labels)
         penalty = sum((p * self.candidate[k]).sum() for k, p in probability.items())
-        total = loss + self.masking.penalty * penalty
+        total = loss + self.masking.penalty * penalty + self.masking.mask_penalty * let_through
         found = torch.autograd.grad(total, list(leaves.values()), allow_unused=True)
         gradients = {
             k: torch.zeros_like(v) if g is None else g

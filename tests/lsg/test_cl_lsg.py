@@ -190,3 +190,13 @@ def test_without_linear_masks_a_task_uses_whole_fully_connected_layers_and_store
             restored.add_tensors(number, method.bank.tensors(number))
         assert torch.equal(restored.solution(2).used["fc2"], used["fc2"])
     assert sizes[False] == 0 < sizes[True]
+
+
+def test_a_mask_penalty_releases_more(tmp_path: Path) -> None:
+    shares = []
+    for number, penalty in enumerate((0.0, 1.0)):
+        method = ClLsg(tiny_architecture(), ClLsgSettings(cap=2.0, mask_penalty=penalty), "paper", seed=1)
+        (tmp_path / str(number)).mkdir()
+        method.learn(tiny_task(1), None, trainer(tmp_path / str(number)))
+        shares.append(method.bank.released_share())
+    assert shares[0] < shares[1]

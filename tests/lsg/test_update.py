@@ -53,7 +53,8 @@ def stage_2_workspace() -> Workspace:
 def compare(noise: str = "logit", update_type: type[Update] = Update) -> Reference:
     """Two sampling epochs of three steps each in both forms; AssertionError where they differ."""
     workspace = stage_2_workspace()
-    masking = Masking(noise, GateSchedule(scale=100, final_beta=20, epochs=3), penalty=0.01)  # type: ignore[arg-type]
+    gates = GateSchedule(scale=100, final_beta=20, epochs=3)
+    masking = Masking(noise, gates, penalty=0.01, mask_penalty=0.003)  # type: ignore[arg-type]
     reference = Reference(workspace, masking, MOMENTUM, DECAY)
     update = update_type(workspace, masking, DECAY)
     images = torch.Generator().manual_seed(3)
@@ -159,7 +160,23 @@ class PausedMasksMove(WithoutGateFactor):
     def divide(self) -> None:
         workspace = self.workspace
         moving = workspace.trainable & self.on
-        self.parts = parts(workspace, moving, workspace.masked, self.input_gate, self.decay)
+        assert self.masking is not None
+        price = self.masking.mask_penalty
+        self.parts = parts(workspace, moving, workspace.masked, self.input_gate, self.decay, price)
+
+
+class PriceOfEveryMask(Update):
+    """mu on m^s too."""
+
+    def _step_logits(self, part: Part, gradient: Tensor, rate: float) -> None:
+        assert self.masking is not None
+        part.price = torch.full_like(part.bits, self.masking.mask_penalty * part.effective.shape[1])
+        super()._step_logits(part, gradient, rate)
+
+
+def test_fails_with_a_price_of_preserved_kernels() -> None:
+    with pytest.raises(AssertionError):
+        compare(update_type=PriceOfEveryMask)
 
 
 def test_fails_without_the_gates_factor() -> None:

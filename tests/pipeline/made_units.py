@@ -29,7 +29,7 @@ def definition(method: str, seed: int, tasks: Sequence[int], **changes: Any) -> 
         "train": {"lr": 0.01, "epochs": EPOCHS},
         "settings": CL_LSG if method == "cl-lsg" else {},
         "goals": {},
-        "data": hashlib.sha256(str(list(tasks)).encode()).hexdigest(),
+        "data": "b" * 64,
         "code": "c" * 64,
         "numerics": {"torch": "2.12.1", "threads": 1, "device": "cpu", "dtype": "float32"},
         "start": None,

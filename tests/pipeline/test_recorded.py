@@ -33,7 +33,7 @@ def bench(tmp_path: Path) -> Bench:
 
 
 def written(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
 def told(folder: Path) -> dict[str, Any]:

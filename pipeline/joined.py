@@ -1,0 +1,93 @@
+"""Records joined into one: units that were learned at other times and on other machines, in the same tables.
+
+A record keeps its units' own JSON files, by which tables are made, so records can be joined long after the
+store of units is gone. A unit is taken once however many records hold it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lsg.methods import METHODS
+from pipeline.errors import UserError
+from pipeline.recorded import KEPT, RESULTS, UNITS, Recording, recording_of
+from pipeline.records import UnitDirectory, open_unit, read_json
+from pipeline.report.frames import complete_runs
+from pipeline.runs import DEFINITION
+
+SHARED = ("network", "train", "data")
+"""What all units must agree in to stand in one table."""
+
+
+def joined(benchmark: str, names: Sequence[str], results: Path = RESULTS) -> Recording:
+    """What the records `results/<benchmark>/<name>/` hold, as one.
+
+    Raises UserError for a record that is missing, damaged or keeps no units' files, and for units that were
+    learned from different data, in different networks, with different training, or by one method with
+    different settings.
+    """
+    units: dict[str, UnitDirectory] = {}
+    described: dict[str, Any] = {}
+    for name in names:
+        folder = results / benchmark / name
+        told = _told(folder)
+        for unit in _units(folder):
+            units.setdefault(unit.name, unit)
+            described.setdefault(unit.name, _described(told, unit, folder, name))
+    found = list(units.values())
+    _require_alike(found)
+    return recording_of(benchmark, found, complete_runs(found), {}, described=described)
+
+
+def _told(folder: Path) -> dict[str, Any]:
+    if not (folder / UNITS).is_file():
+        raise UserError(f"{folder} is no record; `cl-lsg record` makes one")
+    told = read_json(folder / UNITS)
+    if not isinstance(told, dict) or not isinstance(told.get("units"), dict):
+        raise UserError(f"{folder / UNITS} is damaged: it describes no units; record the run again")
+    return told
+
+
+def _units(folder: Path) -> list[UnitDirectory]:
+    found = [open_unit(path.parent) for path in sorted((folder / KEPT).glob(f"*/*/{DEFINITION}"))]
+    if not found:
+        raise UserError(
+            f"{folder} keeps no files of its units, as records of an older version; record the run again"
+        )
+    return found
+
+
+def _described(told: dict[str, Any], unit: UnitDirectory, folder: Path, name: str) -> dict[str, Any]:
+    """The unit's description in its record, with the machine that learned it and the record it is from."""
+    try:
+        own = told["units"][unit.name]
+        if own["key"] != unit.key:
+            raise UserError(f"{unit.path / DEFINITION} is damaged: its digest is not the one in {UNITS}")
+        return {"machine": told["machine"], "record": name, **own}
+    except (KeyError, TypeError):
+        raise UserError(f"{folder / UNITS} is damaged: it does not describe {unit.name}") from None
+
+
+def _require_alike(units: Sequence[UnitDirectory]) -> None:
+    first: dict[str, UnitDirectory] = {}
+    for unit in units:
+        for other, names in (
+            (units[0], SHARED),
+            (first.setdefault(unit.definition.method, unit), ("settings",)),
+        ):
+            strange = [name for name in names if _compared(unit, name) != _compared(other, name)]
+            if strange:
+                raise UserError(
+                    f"{unit.path} and {other.path} differ in {', '.join(strange)}; "
+                    "they cannot stand in one table"
+                )
+
+
+def _compared(unit: UnitDirectory, name: str) -> Any:
+    """A field of the unit's definition; its settings without sizes that it took from another method."""
+    value = getattr(unit.definition, name)
+    if name == "settings" and METHODS[unit.definition.method].sized_by:
+        return {key: setting for key, setting in value.items() if key != "sizes"}
+    return value

@@ -1,0 +1,155 @@
+"""Records of other times and machines make the tables that one run over all of their units would make."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.cli import main
+from pipeline.errors import UserError
+from pipeline.joined import joined
+from pipeline.recorded import CLAIMS, METRICS, TABLES, finished_run, record
+from pipeline.tables import FACTS
+from tests.pipeline import made_units as made
+from tests.pipeline.made_units import BENCHMARK
+from tests.pipeline.test_tables import Bench
+
+SHIFT = 0.01
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    """Records `one` and `two`, of a seed each, whose stores of units are gone."""
+    results = tmp_path / "results"
+    for seed, name in ((1, "one"), (2, "two")):
+        bench = Bench(tmp_path / name)
+        bench.seed(seed, SHIFT * (seed - 1))
+        bench.write()
+        record(finished_run(BENCHMARK, bench.data, bench.runs, {"processor": name}), BENCHMARK, name, results)
+        shutil.rmtree(tmp_path / name)
+    return results
+
+
+def told(folder: Path) -> dict[str, Any]:
+    content = json.loads((folder / "units.json").read_text())
+    assert isinstance(content, dict)
+    return content
+
+
+def lines(path: Path) -> list[str]:
+    return sorted(path.read_text().splitlines())
+
+
+def only(results: Path, name: str, method: str) -> Path:
+    """The folder that a record keeps of one method's first unit."""
+    return sorted((results / BENCHMARK / name / "units" / method).iterdir())[0]
+
+
+def changed(unit: Path, **changes: Any) -> None:
+    """Give the unit another definition, as if it had been learned so, and its record the key of that."""
+    units = unit.parents[2] / "units.json"
+    content = json.loads((unit / "unit.json").read_text()) | changes
+    (unit / "unit.json").write_text(json.dumps(content))
+    described = json.loads(units.read_text())
+    described["units"][f"{unit.parent.name}/{unit.name}"]["key"] = made.key_of(unit)
+    units.write_text(json.dumps(described))
+
+
+def test_the_tables_are_those_of_one_run_over_all_units(results: Path, tmp_path: Path) -> None:
+    bench = Bench(tmp_path / "both")
+    bench.seed(1)
+    bench.seed(2, SHIFT)
+    bench.write()
+    whole = record(finished_run(BENCHMARK, bench.data, bench.runs, {}), BENCHMARK, "whole", results)
+    both = record(joined(BENCHMARK, ["one", "two"], results), BENCHMARK, "both", results)
+    assert sorted(path.name for path in both.iterdir()) == sorted(path.name for path in whole.iterdir())
+    for name in (*FACTS, METRICS, TABLES, CLAIMS):
+        assert lines(both / name) == lines(whole / name), name
+    kept = [path.relative_to(both) for path in both.rglob("units/*/*/*")]
+    assert len(kept) > 30
+    for path in kept:
+        assert (both / path).read_bytes() == (whole / path).read_bytes()
+
+
+def test_each_unit_says_which_machine_and_record_it_is_from(results: Path) -> None:
+    record(joined(BENCHMARK, ["one", "two"], results), BENCHMARK, "both", results)
+    both = record(joined(BENCHMARK, ["both", "one"], results), BENCHMARK, "again", results)
+    for name, unit in told(both)["units"].items():
+        origin = "one" if "/seed1" in name else "two"
+        assert (unit["record"], unit["machine"]) == (origin, {"processor": origin})
+        before = told(results / BENCHMARK / origin)["units"][name]
+        assert {key: unit[key] for key in before} == before
+
+
+def test_methods_without_all_seeds_are_in_the_facts_and_not_compared(results: Path) -> None:
+    shutil.rmtree(results / BENCHMARK / "two/units/cl-lsg")
+    recording = joined(BENCHMARK, ["one", "two"], results)
+    assert recording.facts is not None
+    assert ("cl-lsg", 1) in recording.facts.runs
+    folder = record(recording, BENCHMARK, "both", results)
+    assert (folder / TABLES).read_text().splitlines()[2] == "Compared here: scratch, fine-tune, seeds 1, 2."
+
+
+@pytest.mark.parametrize(
+    ("method", "changes", "said"),
+    [
+        ("cl-lsg", {"settings": {"penalty": 1.0}}, "settings"),
+        ("scratch", {"data": "f" * 64}, "data"),
+        ("fine-tune", {"train": {"lr": 1.0}}, "train"),
+        ("scratch", {"network": {"name": "vgg16-bn"}}, "network"),
+    ],
+)
+def test_what_cannot_stand_in_one_table_is_refused(
+    results: Path, method: str, changes: dict[str, Any], said: str
+) -> None:
+    changed(only(results, "two", method), **changes)
+    with pytest.raises(UserError, match=rf"seed2.* and .*seed1.* differ in {said}; they cannot"):
+        joined(BENCHMARK, ["one", "two"], results)
+
+
+def test_two_units_of_one_task_are_refused(results: Path) -> None:
+    unit = only(results, "two", "scratch")
+    changed(unit, seed=1, code="e" * 64)
+    with pytest.raises(UserError, match="task 1 of scratch, seed 1, is in two units"):
+        joined(BENCHMARK, ["one", "two"], results)
+
+
+def test_a_changed_digit_is_named(results: Path) -> None:
+    path = only(results, "one", "cl-lsg") / "task_01.json"
+    path.write_text(path.read_text().replace("0.88", "0.98"))
+    with pytest.raises(UserError, match=r"one/units/cl-lsg/.*task_01.json"):
+        joined(BENCHMARK, ["one", "two"], results)
+
+
+def test_a_changed_definition_is_named(results: Path) -> None:
+    unit = only(results, "one", "cl-lsg")
+    (unit / "unit.json").write_text((unit / "unit.json").read_text().replace('"seed": 1', '"seed": 3'))
+    with pytest.raises(UserError, match=r"one/units/cl-lsg/.*unit.json is damaged: its digest"):
+        joined(BENCHMARK, ["one"], results)
+
+
+def test_what_is_no_record_or_an_old_one_is_said(results: Path) -> None:
+    with pytest.raises(UserError, match="three is no record; `cl-lsg record` makes one"):
+        joined(BENCHMARK, ["one", "three"], results)
+    shutil.rmtree(results / BENCHMARK / "two/units")
+    with pytest.raises(UserError, match="two keeps no files of its units"):
+        joined(BENCHMARK, ["one", "two"], results)
+    (results / BENCHMARK / "one/units.json").write_text("{}")
+    with pytest.raises(UserError, match=r"units.json is damaged: it describes no units"):
+        joined(BENCHMARK, ["one"], results)
+
+
+def test_the_command(
+    results: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy("params.yaml", results.parent)
+    monkeypatch.chdir(results.parent)
+    assert main(["record", BENCHMARK, "both", "--join", "one", "two"]) == 0
+    assert capsys.readouterr().out.splitlines() == ["results/digits/both"]
+    assert len(told(results / BENCHMARK / "both")["units"]) == 12
+    assert main(["record", BENCHMARK, "both", "--join", "none"]) == 2
+    assert "results/digits/none is no record" in capsys.readouterr().err
