@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from lsg.networks.architecture import CLASSES, HEAD, IMAGE, Architecture, Layer, Widths
+from lsg.networks.norm import BatchNorm2d
 
 STAGES = 4
 BLOCKS = 2
@@ -24,13 +25,13 @@ class BasicBlock(nn.Module):
     def __init__(self, inputs: int, inner: int, outputs: int, stride: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(inputs, inner, 3, stride=stride, padding=1, bias=False)
-        self.norm1 = nn.BatchNorm2d(inner)
+        self.norm1 = BatchNorm2d(inner)
         self.conv2 = nn.Conv2d(inner, outputs, 3, padding=1, bias=False)
-        self.norm2 = nn.BatchNorm2d(outputs)
+        self.norm2 = BatchNorm2d(outputs)
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1:
             convolution = nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False)
-            self.shortcut = nn.Sequential(convolution, nn.BatchNorm2d(outputs))
+            self.shortcut = nn.Sequential(convolution, BatchNorm2d(outputs))
 
     def forward(self, x: Tensor) -> Tensor:
         inner = torch.relu(self.norm1(self.conv1(x)))
@@ -43,7 +44,7 @@ class ResNet(nn.Module):
     def __init__(self, channels: int, widths: Widths, classes: int) -> None:
         super().__init__()
         self.stem = nn.Conv2d(channels, widths["stage1"], 3, stride=2, padding=1, bias=False)
-        self.norm = nn.BatchNorm2d(widths["stage1"])
+        self.norm = BatchNorm2d(widths["stage1"])
         self.stages = nn.ModuleList()
         inputs = widths["stage1"]
         for stage in range(1, STAGES + 1):

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from lsg.networks.architecture import CLASSES, HEAD, IMAGE, Architecture, Layer, Widths
+from lsg.networks.norm import BatchNorm2d
 
 BLOCKS = ((1, 1), (2, 2), (4, 4, 4), (8, 8, 8), (8, 8, 8))
 """Channels of each layer, in widths of the first block."""
@@ -31,7 +32,7 @@ class VGG(nn.Module):
                 outputs = widths[f"conv{number}_{place}"]
                 parts += [
                     nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
-                    nn.BatchNorm2d(outputs),
+                    BatchNorm2d(outputs),
                     nn.ReLU(),
                 ]
                 inputs = outputs

@@ -6,9 +6,11 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from torch import nn
 
 from lsg.networks import NETWORKS, Architecture
 from lsg.networks.architecture import Layer
+from lsg.networks.norm import BatchNorm2d
 
 RGB32, RGB84, DIGIT = (3, 32, 32), (3, 84, 84), (1, 8, 8)
 
@@ -103,3 +105,14 @@ def test_a_layer_is_linear_where_a_kernel_is_one_weight_and_not_where_it_reads_a
         for name in ("lenet", "vgg16-bn", "resnet18")
     }
     assert linear == {"lenet": ["fc2"], "vgg16-bn": ["fc.0", "fc.1"], "resnet18": []}
+
+
+def test_norm_is_torch_s_without_its_counter() -> None:
+    mine, theirs = BatchNorm2d(3), nn.BatchNorm2d(3)
+    draw = torch.Generator().manual_seed(1)
+    for training in (True, True, False):
+        images = torch.randn(4, 3, 2, 2, generator=draw)
+        assert torch.equal(mine.train(training)(images), theirs.train(training)(images))
+    theirs_state = theirs.state_dict()
+    for name, tensor in mine.state_dict().items():
+        assert torch.equal(tensor, torch.tensor(0) if "tracked" in name else theirs_state[name]), name
