@@ -19,6 +19,21 @@ STAGES = 4
 BLOCKS = 2
 
 
+class Shortcut(nn.Conv2d):
+    """1x1 convolution of every second pixel, as one with stride 2.
+
+    The stride is taken before: on CPUs with AVX2 alone, oneDNN's gradient of a strided 1x1 convolution of
+    fewer than 8 channels, channels last, writes past its buffer (uxlfoundation/oneDNN#6035), and small
+    networks have such layers.
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs, 1, bias=False)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(input[:, :, ::2, ::2])
+
+
 class BasicBlock(nn.Module):
     """relu(shortcut(x) + conv(relu(conv(x)))), each convolution followed by BatchNorm."""
 
@@ -30,8 +45,7 @@ class BasicBlock(nn.Module):
         self.norm2 = BatchNorm2d(outputs)
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1:
-            convolution = nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False)
-            self.shortcut = nn.Sequential(convolution, BatchNorm2d(outputs))
+            self.shortcut = nn.Sequential(Shortcut(inputs, outputs), BatchNorm2d(outputs))
 
     def forward(self, x: Tensor) -> Tensor:
         inner = torch.relu(self.norm1(self.conv1(x)))

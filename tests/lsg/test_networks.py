@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -11,8 +13,21 @@ from torch import nn
 from lsg.networks import NETWORKS, Architecture
 from lsg.networks.architecture import Layer
 from lsg.networks.norm import BatchNorm2d
+from lsg.networks.resnet import Shortcut
 
 RGB32, RGB84, DIGIT = (3, 32, 32), (3, 84, 84), (1, 8, 8)
+
+SMALL_RESNET = """
+import sys, torch
+from lsg.networks import NETWORKS
+network = NETWORKS["resnet18"]((3, 84, 84), width=int(sys.argv[1]))
+network = network.make(network.streams, 5)
+for _ in range(10):
+    images = torch.randn(15, 3, 84, 84).contiguous(memory_format=torch.channels_last)
+    network(images).square().sum().backward()
+gradients = [parameter.grad for parameter in network.parameters()]
+print("finite" if all(gradient.isfinite().all() for gradient in gradients) else "not finite")
+"""
 
 
 @pytest.mark.parametrize(
@@ -45,6 +60,30 @@ def test_macs_of_one_convolution_by_hand() -> None:
         "one", (3, 32, 32), {"a": 64, "b": 128}, (layer,), head, {}, frozenset(), lambda w, c: None
     )  # type: ignore[arg-type, return-value]
     assert network.macs({"a": 64, "b": 128}, classes=10) == 75_497_472 + 1280
+
+
+@pytest.mark.parametrize("side", [5, 6])
+def test_a_shortcut_is_the_convolution_with_stride_2(side: int) -> None:
+    torch.manual_seed(0)
+    shortcut = Shortcut(3, 4).double()
+    strided = nn.Conv2d(3, 4, 1, stride=2, bias=False).double()
+    strided.load_state_dict(shortcut.state_dict())
+    gradients = []
+    for convolution in (shortcut, strided):
+        images = torch.arange(2.0 * 3 * side * side, dtype=torch.float64).view(2, 3, side, side)
+        images.requires_grad_()
+        out = convolution(images)
+        out.square().sum().backward()
+        gradients.append((out.detach(), images.grad, convolution.weight.grad))
+    for ours, reference in zip(*gradients, strict=True):
+        torch.testing.assert_close(ours, reference, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("width", [1, 3, 7])
+def test_resnet_of_few_channels_learns_channels_last(width: int) -> None:
+    """In a process of its own: a kernel that writes past its buffer ends the process, some steps later."""
+    done = subprocess.run([sys.executable, "-c", SMALL_RESNET, str(width)], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "finite\n"), done.stderr
 
 
 @pytest.mark.parametrize(
