@@ -8,6 +8,8 @@ channels and kernels whose mask is off are given back; what it used is frozen fo
     minimise  CE(f(w * m^s * m^a * m^g; x_t), y_t) + lambda * sum sigma(beta kappa s)        (equations 1, 2)
                                                    + mu * weights that m^a lets through     (ours, 0 in print)
 
+Stage 2 of a later task begins where stage 1 was not good enough, so it has no mu.
+
 Learned for a task: m^s, m^a, m^g, released and new kernels, biases, BatchNorm, head. Stored for it: one bit
 a kernel, the kernels it added, and its private vectors.
 """
@@ -49,7 +51,8 @@ class ClLsgSettings:
     chunk: candidates a chunk, as a share of each stream's 1x channels.
     gate_init, gate_scale, gate_final_beta: s of a new candidate; kappa; the last beta.
     penalty: lambda, on the sum of the candidates' keep probabilities.
-    mask_penalty: mu, on the number of new and released weights that m^a lets through.
+    mask_penalty: mu, on the number of new and released weights that m^a lets through, but not in stage 2 of
+        a task after the first.
     selective, attentive, retrain: the parts of the method (table 8): masks m^s on preserved kernels, masks
         m^a on new and released ones, training of released kernels. Without all three it is growth alone.
     linear_masks: kernel masks in fully connected layers too, where a kernel is one weight; without them a
@@ -201,7 +204,8 @@ class ClLsg(Banked):
         """Run one stage; the workspace is another one if it grew."""
         settings, train = self.settings, trainer.settings
         gates = GateSchedule(settings.gate_scale, settings.gate_final_beta, train.epochs)
-        masking = Masking(settings.noise, gates, settings.penalty, settings.mask_penalty)
+        spares = number == REUSE or not self.bank.tasks
+        masking = Masking(settings.noise, gates, settings.penalty, settings.mask_penalty if spares else 0.0)
         training = MaskedTraining(workspace, masking, train.weight_decay, growth)
         trainer.run(Stage(number, settings.mask_rates()), training, task)
         return training.workspace

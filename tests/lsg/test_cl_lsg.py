@@ -12,12 +12,14 @@ from lsg.bank import FREE, Bank
 from lsg.checkpoint import Checkpoints
 from lsg.events import EventLog
 from lsg.growth import cap_widths
+from lsg.masked import MaskedTraining
 from lsg.methods.ablation import GrowSel, GrowSelLsg, GrowTarget
 from lsg.methods.cl_lsg import SHUT, ClLsg, ClLsgSettings, GrowFrom
 from lsg.methods.grow import Grow, GrowSettings
 from lsg.networks import NETWORKS
 from lsg.networks.architecture import HEAD
 from lsg.training import Trainer, TrainSettings
+from lsg.update import Masking
 from lsg.workspace import Workspace
 from tests.lsg.tiny import IMAGE_SHAPE, tiny_architecture, tiny_task
 
@@ -200,3 +202,24 @@ def test_a_mask_penalty_releases_more(tmp_path: Path) -> None:
         method.learn(tiny_task(1), None, trainer(tmp_path / str(number)))
         shares.append(method.bank.released_share())
     assert shares[0] < shares[1]
+
+
+def test_the_mask_penalty_ends_where_stage_1_was_not_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Task 1, stage 1 and stage 2 of task 2, stage 1 of task 3, which meets its goal."""
+    penalties = []
+
+    class Noted(MaskedTraining):
+        def __init__(self, workspace: Workspace, masking: Masking, *rest: Any) -> None:
+            penalties.append(masking.mask_penalty)
+            super().__init__(workspace, masking, *rest)
+
+    monkeypatch.setattr("lsg.methods.cl_lsg.MaskedTraining", Noted)
+    method = ClLsg(tiny_architecture(), ClLsgSettings(cap=2.0, mask_penalty=0.25), "paper", seed=1)
+    run = trainer(tmp_path)
+    for number, goal in ((1, None), (2, 1.01), (3, 0.0)):
+        run.begin_task(number, number - 1 or None)
+        method.learn(tiny_task(number), goal, run)
+        run.checkpoints.clear()
+    assert penalties == [0.25, 0.25, 0.0, 0.25]

@@ -17,16 +17,17 @@ from lsg.networks.resnet import Shortcut
 
 RGB32, RGB84, DIGIT = (3, 32, 32), (3, 84, 84), (1, 8, 8)
 
-SMALL_RESNET = """
-import sys, torch
+SMALL_RESNETS = """
+import torch
 from lsg.networks import NETWORKS
-network = NETWORKS["resnet18"]((3, 84, 84), width=int(sys.argv[1]))
-network = network.make(network.streams, 5)
-for _ in range(10):
-    images = torch.randn(15, 3, 84, 84).contiguous(memory_format=torch.channels_last)
-    network(images).square().sum().backward()
-gradients = [parameter.grad for parameter in network.parameters()]
-print("finite" if all(gradient.isfinite().all() for gradient in gradients) else "not finite")
+for width in (1, 3, 7):
+    resnet = NETWORKS["resnet18"]((3, 84, 84), width=width)
+    network = resnet.make(resnet.streams, 5)
+    for _ in range(10):
+        images = torch.randn(15, 3, 84, 84).contiguous(memory_format=torch.channels_last)
+        network(images).square().sum().backward()
+    assert all(parameter.grad.isfinite().all() for parameter in network.parameters())
+print("learned")
 """
 
 
@@ -79,11 +80,10 @@ def test_a_shortcut_is_the_convolution_with_stride_2(side: int) -> None:
         torch.testing.assert_close(ours, reference, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("width", [1, 3, 7])
-def test_resnet_of_few_channels_learns_channels_last(width: int) -> None:
+def test_resnets_of_few_channels_learn_channels_last() -> None:
     """In a process of its own: a kernel that writes past its buffer ends the process, some steps later."""
-    done = subprocess.run([sys.executable, "-c", SMALL_RESNET, str(width)], capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (0, "finite\n"), done.stderr
+    done = subprocess.run([sys.executable, "-c", SMALL_RESNETS], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "learned\n"), done.stderr
 
 
 @pytest.mark.parametrize(
