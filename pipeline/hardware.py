@@ -12,12 +12,16 @@ from pipeline.units import Numerics
 
 
 def describe(numerics: Numerics) -> dict[str, Any]:
-    """Processor, cores, GPU, system and Python, and a unit's numerics: torch, threads, kind of device."""
+    """Processor, cores, GPU, system and Python, and a unit's numerics: torch, threads, kind of device.
+
+    `instructions` are the processor's vector instructions that torch uses: others round differently.
+    """
     import torch
 
     on_gpu = numerics.device == "cuda" and torch.cuda.is_available()
     return {
         "processor": processor(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
         "cores": os.cpu_count(),
         "gpu": torch.cuda.get_device_name() if on_gpu else None,
         "system": f"{platform.system()} {platform.machine()}",

@@ -89,6 +89,7 @@ def test_the_machine_is_described_with_what_decides_bits() -> None:
     )
     assert machine["cores"] >= 1
     assert machine["processor"]
+    assert machine["instructions"] in {"DEFAULT", "NO AVX", "AVX2", "AVX512", "VSX", "Z VECTOR", "SVE256"}
 
 
 def test_a_hole_in_a_finished_experiment_is_an_error_and_keeps_what_was_recorded(
