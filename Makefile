@@ -30,7 +30,7 @@ repro: setup ## run what is out of date (dvc repro), then show the tables and wh
 	@$(BIN)/cl-lsg tables --show
 
 test: setup ## the tests; make test ARGS="-k split" for some of them
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses=logical --maxprocesses=4 --dist=loadgroup $(ARGS)
 
 lint: setup ## style and types: ruff, mypy
 	@$(BIN)/ruff check .

@@ -1,7 +1,8 @@
 """Where CI=true, a skipped test fails the run unless tests/allowed_skips.txt lists it and its reason.
 
 A line of that file is `pattern of test ids | reason`; `*` in the pattern stands for anything. So a test that
-silently stops running is noticed, whatever made it skip.
+silently stops running is noticed, whatever made it skip. Where pytest-xdist spreads the tests over processes,
+each of them judges what it collected and the first one hears of it at the end.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,11 +45,23 @@ class SkipGate:
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
         reason = reason.removeprefix("Skipped: ")
         if not any(test.fullmatch(report.nodeid) and reason == why for test, why in self.allowed):
-            self.refused.append(f"{report.nodeid} | {reason}")
+            self._refuse(f"{report.nodeid} | {reason}")
+
+    def _refuse(self, skip: str) -> None:
+        if skip not in self.refused:
+            self.refused.append(skip)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any, error: object) -> None:
+        """A process of xdist has ended: xdist hands on the skips of tests, but not those of whole modules."""
+        for skip in getattr(node, "workeroutput", {}).get("refused", []):
+            self._refuse(skip)
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """Makes the run fail if it would have passed."""
+        if hasattr(session.config, "workeroutput"):
+            session.config.workeroutput["refused"] = self.refused
         if self.refused and exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 

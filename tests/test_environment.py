@@ -57,7 +57,7 @@ def test_the_library_needs_torch_numpy_and_safetensors_alone() -> None:
 
 def make(*arguments: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
     """Make as from a shell, also where these tests themselves were started by make."""
-    plain = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    plain = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "ARGS"))}
     command = ["make", "--no-print-directory", *arguments]
     return subprocess.run(command, cwd=folder, env=plain, capture_output=True, text=True)
 

@@ -24,11 +24,11 @@ pytest.skip("nothing here", allow_module_level=True)
 """
 
 
-def run_tests(pytester: pytest.Pytester, body: str, allowed: str) -> pytest.RunResult:
+def run_tests(pytester: pytest.Pytester, body: str, allowed: str, *options: str) -> pytest.RunResult:
     """Runs pytest with the gate over one test file in a folder of its own."""
     (pytester.mkdir("tests") / "test_it.py").write_text(body)
     (pytester.path / "tests/allowed_skips.txt").write_text(f"# a comment\n\n{allowed}\n")
-    return pytester.runpytest_inprocess("-p", "tests.skips", "tests")
+    return pytester.runpytest_inprocess("-p", "tests.skips", *options, "tests")
 
 
 @pytest.mark.parametrize(
@@ -52,12 +52,21 @@ def test_a_skip_passes_only_where_it_is_listed(
     run.assert_outcomes(passed=1, skipped=1)
 
 
-def test_a_module_that_skips_itself_is_noticed(
-    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("options", [[], ["-n", "2"]], ids=["one process", "two processes"])
+@pytest.mark.parametrize(
+    ("body", "refused"),
+    [
+        (MODULE, "tests/test_it.py | nothing here"),
+        (SKIPPED, "tests/test_it.py::test_it[a-1] | no GPU"),
+    ],
+    ids=["module", "test"],
+)
+def test_what_skips_itself_is_noticed_once(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, body: str, refused: str, options: list[str]
 ) -> None:
     monkeypatch.setenv("CI", "true")
-    run = run_tests(pytester, MODULE, "")
-    assert "tests/test_it.py | nothing here" in run.outlines
+    run = run_tests(pytester, body, "", *options)
+    assert run.outlines.count(refused) == 1
     assert run.ret != 0
 
 

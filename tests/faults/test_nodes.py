@@ -33,7 +33,7 @@ LOCAL = Machine(executor="local", gpu_share=0, checkpoint_seconds=0)
 EPOCHS = 25
 WAIT_SECONDS = 120
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.xdist_group("processes"), pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def wait_for(condition: Callable[[], bool]) -> None:

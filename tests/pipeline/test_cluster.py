@@ -39,6 +39,8 @@ SECRETS = {
 EPOCHS = 25
 WAIT_SECONDS = 240
 
+pytestmark = pytest.mark.xdist_group("processes")
+
 
 def test_nothing_is_published_but_on_loopback_and_no_secret_is_written_down() -> None:
     published = [port for service in SERVICES.values() for port in service.get("ports", [])]

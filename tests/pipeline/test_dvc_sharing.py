@@ -14,7 +14,7 @@ LSG = [sys.executable, "-m", "pipeline"]
 RUN = [*LSG, "run", "--benchmark", "digits", "--no-tables"]
 WAIT_SECONDS = 400
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.xdist_group("processes"), pytest.mark.slow, pytest.mark.timeout(1200)]
 
 
 @pytest.fixture(scope="module")

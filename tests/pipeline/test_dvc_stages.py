@@ -26,6 +26,8 @@ from tests.pipeline.tiny_experiment import ROOT, contents
 
 WAIT_SECONDS = 240
 
+pytestmark = pytest.mark.xdist_group("processes")
+
 
 def stages() -> dict[str, Any]:
     found: dict[str, Any] = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"]

@@ -28,6 +28,8 @@ LOCAL = Machine(executor="local", gpu_share=0)
 RAY = Machine(executor="ray", workers=2, gpu_share=0, checkpoint_seconds=0)
 EVENT = {"event": "epoch", "task": 1, "stage": 1, "epoch": 1, "epochs": 1, "steps": 1}
 
+pytestmark = pytest.mark.xdist_group("processes")
+
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:

@@ -21,6 +21,8 @@ TINY = ["--benchmark", "digits", "--tasks", "2", "-S", "train.epochs=1"]
 SWEEP = ["sweep", *TINY, "--param", f"{KEY}=grid:{KNOWN},{BEST},{POOR}", "--workers", "1"]
 WAIT_SECONDS = 240
 
+pytestmark = pytest.mark.xdist_group("processes")
+
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
