@@ -9,11 +9,15 @@ from typing import Any, TextIO
 
 from pipeline.units import Unit
 
+REST = -1
+"""In place of a stage: the planned steps that a finished task did not need."""
+
 
 class Progress:
-    """Counts optimiser steps of a stage's units. A unit that needed fewer than planned is counted in full.
+    """Counts optimiser steps of a stage's units. A task that needed fewer than planned is counted in full.
 
-    Accuracies are shown on `split`.
+    Plans hold the most steps that a method may need; where tasks take fewer, the time left would be too long
+    to the end without that. Accuracies are shown on `split`.
     """
 
     def __init__(
@@ -41,9 +45,16 @@ class Progress:
             self._show(f"{unit.name}: task {event['task']}, epoch {event['epoch']}/{event['epochs']}")
         elif event.get("event") == "task":
             self._tasks_done += 1
+            self._count_in_full(unit, event["task"])
             accuracy = event.get("accuracy", {}).get(self._split)
             shown = "" if accuracy is None else f", {self._split} accuracy {accuracy:.3f}"
             self._line(f"{unit.name}: task {event['task']} {event.get('reason', 'done')}{shown}")
+
+    def _count_in_full(self, unit: Unit, task: int) -> None:
+        stages = self._running[unit.key]
+        taken = sum(steps for (of_task, _), steps in stages.items() if of_task == task)
+        stages[task, REST] = unit.task_steps[unit.tasks.index(task)] - taken
+        self._advance(stages[task, REST])
 
     def ended(self, unit: Unit, fault: str | None) -> None:
         self._units_done += 1

@@ -45,8 +45,8 @@ class Numerics:
 class Unit:
     """One directory of work. `data` and `code` are digests.
 
-    Not in the key: `prepared`, the folder of the tasks, and the optimiser steps and multiply-accumulates
-    (forward and backward) that training takes at most.
+    Not in the key: `prepared`, the folder of the tasks, and what training takes at most: optimiser steps of
+    each task, and multiply-accumulates (forward and backward) of all.
     """
 
     benchmark: str
@@ -63,7 +63,7 @@ class Unit:
     goals: dict[int, float] = field(default_factory=dict)
     start: Unit | None = None
     prepared: Path = DATA
-    steps: int = 0
+    task_steps: tuple[int, ...] = ()
     macs: int = 0
 
     def covers(self) -> dict[str, Any]:
@@ -94,6 +94,11 @@ class Unit:
     def key(self) -> str:
         """Sha256 of all that decides the unit's bytes."""
         return hashlib.sha256(self.text.encode()).hexdigest()
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps at most."""
+        return sum(self.task_steps)
 
     @property
     def label(self) -> str:
@@ -202,20 +207,21 @@ class Plan:
         """Over the manifest, which holds the tasks' digests and the names of their classes."""
         return hashlib.sha256(json.dumps(self.manifest, sort_keys=True).encode()).hexdigest()
 
-    def _at_most(self, method: str, tasks: tuple[int, ...]) -> dict[str, int]:
-        """A unit's `steps` and `macs`."""
+    def _at_most(self, method: str, tasks: tuple[int, ...]) -> dict[str, Any]:
+        """A unit's `task_steps` and `macs`."""
         from lsg.cost import training_macs
         from lsg.methods import METHODS
 
         kind, train, settings = METHODS[method], self.experiment.train, self.experiment.learn[method]
         widths = kind.most_widths(settings, self.architecture)
-        entries, steps, macs = {entry["task"]: entry for entry in self.manifest["tasks"]}, 0, 0
+        entries = {entry["task"]: entry for entry in self.manifest["tasks"]}
+        steps, macs = [], 0
         for task in tasks:
             images, classes = entries[task]["train"], len(entries[task]["classes"])
             epochs = kind.most_epochs(settings, train.epochs, task == tasks[0])
-            steps += epochs * -(-images // train.batch_size)
+            steps.append(epochs * -(-images // train.batch_size))
             macs += training_macs(self.architecture, widths, classes, epochs * images)
-        return {"steps": steps, "macs": macs}
+        return {"task_steps": tuple(steps), "macs": macs}
 
     @cached_property
     def architecture(self) -> Architecture:

@@ -73,7 +73,11 @@ def test_here_units_with_the_most_work_run_first_and_after_the_unit_they_start_f
     store: RunStore, jobs: list[Any]
 ) -> None:
     first, second, tuned = tiny_plan().units("targets")
-    units = [replace(tuned, macs=99), replace(first, macs=1, steps=9), replace(second, macs=2, steps=1)]
+    units = [
+        replace(tuned, macs=99),
+        replace(first, macs=1, task_steps=(9,)),
+        replace(second, macs=2, task_steps=(1,)),
+    ]
     notes = Notes()
     run(units, store, LOCAL, notes)
     assert jobs == [("scratch", 1, (2,)), ("scratch", 1, (1,)), ("fine-tune", 1, (2,))]

@@ -41,3 +41,16 @@ def test_a_terminal_has_a_bar_and_a_file_has_lines() -> None:
 def test_a_terminal_without_tqdm_has_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tqdm", None)
     assert "task 1 trained, test accuracy 0.500 (units 0/1, tasks 1/1;" in shown(Terminal())
+
+
+def test_a_task_that_needed_fewer_steps_than_planned_is_counted_in_full() -> None:
+    """After a third of the plan in a minute two minutes are left, however few steps it took."""
+    unit = tiny_plan("methods=[cl-lsg]", tasks=2).units("learn", {1: {1: 1.0, 2: 1.0}})[0]
+    assert unit.task_steps[1] == 2 * unit.task_steps[0] > 2
+    stream = io.StringIO()
+    progress = Progress("learn digits", [unit], stream)
+    progress._begun -= 60
+    progress.started(unit)
+    progress.event(unit, {"event": "epoch", "task": 1, "stage": 1, "epoch": 1, "epochs": 1, "steps": 1})
+    progress.event(unit, {"event": "task", "task": 1, "reason": "trained", "accuracy": {}})
+    assert "tasks 1/2; 1 min 0 s, 2 min 0 s left)" in stream.getvalue()

@@ -106,7 +106,7 @@ def test_the_key_of_the_start_is_part_of_the_key() -> None:
 def test_training_settings_change_the_key_and_where_data_lies_does_not(tmp_path: Path) -> None:
     assert with_train(scratch(), lr=0.02).key != scratch().key
     assert with_train(scratch(), precision="bfloat16").key != scratch().key
-    assert replace(scratch(), prepared=tmp_path, steps=1, macs=1).key == scratch().key
+    assert replace(scratch(), prepared=tmp_path, task_steps=(1,), macs=1).key == scratch().key
 
 
 def test_another_method_or_seed_in_the_experiment_leaves_keys_alone() -> None:
