@@ -11,6 +11,7 @@ from pipeline.errors import UserError
 from pipeline.report.figures import FIGURES, draw
 from pipeline.report.figures.curves import common_task
 from pipeline.report.figures.pareto import front
+from pipeline.report.figures.points import halves
 from pipeline.report.figures.reuse import shares
 from pipeline.report.kernels import MAP, read_kernels
 from pipeline.report.material import Material, read_material
@@ -164,6 +165,16 @@ def test_every_figure_is_drawn_where_there_is_material_for_all(grown: Bench, tmp
     curves = next(figure for figure in drawn if figure.name == "curves")
     assert "Task 2." in curves.note
     assert "test accuracy</text>" in curves.svg
+
+
+def test_intervals_come_with_the_second_seed(tmp_path: Path) -> None:
+    """Two seeds 0.02 apart: a standard error of 0.01, times Student's 12.706 with one degree of freedom."""
+    bench = Bench(tmp_path)
+    bench.seed(1)
+    assert halves(bench.frames(), "average") == {}
+    bench.seed(2, 0.02)
+    expected = dict.fromkeys(["scratch", "fine-tune", "cl-lsg"], pytest.approx(0.12706, abs=1e-5))
+    assert halves(bench.frames(), "average") == expected
 
 
 def test_a_figure_without_its_material_is_left_out(tmp_path: Path) -> None:

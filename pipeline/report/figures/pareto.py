@@ -8,7 +8,7 @@ from matplotlib.ticker import LogLocator
 from numpy.typing import NDArray
 
 from pipeline.report.figures.plot import PERCENT, TIMES, WIDTH, Plot, legend
-from pipeline.report.figures.points import device, log_axis, means, scatter
+from pipeline.report.figures.points import device, halves, log_axis, means, scatter
 from pipeline.report.material import Material
 from pipeline.report.style import MUTED, TEXT
 
@@ -25,9 +25,9 @@ def pareto(material: Material) -> Plot | None:
     figure = Figure(figsize=(WIDTH, 3.9), layout="constrained")
     left, right = figure.subplots(1, 2)
     unbeaten = table[front(table, list(BETTER))]
-    for axes, column in ((left, "average"), (right, "seconds")):
+    for axes, column, errors in ((left, "average", halves(frames, "average")), (right, "seconds", {})):
         _edge(axes, table[front(table, ["size", column])].sort_values("size"), column)
-        scatter(axes, table, "size", column)
+        scatter(axes, table, "size", column, errors)
         axes.plot(unbeaten["size"], unbeaten[column], "o", markersize=15, fillstyle="none", color=TEXT.light)
         axes.set_xscale("log", base=2)
         axes.xaxis.set_major_locator(LogLocator(2, numticks=5))
@@ -40,8 +40,9 @@ def pareto(material: Material) -> Plot | None:
     right.set_ylabel(f"{device(frames)} of training")
     legend(figure, table.index)
     note = (
-        "Means over seeds. Ringed: methods that no other beats or equals in accuracy, size and seconds at "
-        "once. The line joins those that none beats in the two measures of its panel."
+        "Means over seeds; bars: 95 % intervals of the average accuracy, where there are several seeds. "
+        "Ringed: methods that no other beats or equals in the means of accuracy, size and seconds at once. "
+        "The line joins those that none beats in the two measures of its panel."
     )
     return Plot("Accuracy, model size and training time against each other, by method", note, figure)
 

@@ -19,20 +19,19 @@ def means(frames: Frames) -> pd.DataFrame:
 
 
 def halves(frames: Frames, column: str) -> dict[str, float]:
-    """Half the interval of each method's mean; 0 for one seed."""
+    """Half the interval of each method's mean, 0 where its seeds agree; nothing where there is one seed."""
+    if len(frames.seeds) < 2:
+        return {}
     groups = totals(frames).groupby("method")[column]
     return {str(method): estimate(values).half or 0.0 for method, values in groups}
 
 
-def scatter(
-    axes: Axes, table: pd.DataFrame, x: str, y: str, errors: Mapping[str, float] | None = None
-) -> None:
+def scatter(axes: Axes, table: pd.DataFrame, x: str, y: str, errors: Mapping[str, float]) -> None:
     """A marker a method, in its look; `errors`: half the interval upwards and downwards."""
     looks = lines(map(str, table.index))
     for (method, style), left, up in zip(looks.items(), table[x], table[y], strict=True):
         look = style.options() | {"linestyle": "none", "markersize": 8.5}
-        half = errors[method] if errors else None
-        axes.errorbar(left, up, yerr=half, capsize=2.5, elinewidth=1, **look)
+        axes.errorbar(left, up, yerr=errors.get(method), capsize=2.5, elinewidth=1, **look)
     axes.grid(True, axis="both")
 
 
