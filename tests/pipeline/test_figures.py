@@ -5,13 +5,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 from lsg.methods import METHODS
 from pipeline.errors import UserError
 from pipeline.report.figures import FIGURES, draw
 from pipeline.report.figures.curves import common_task
 from pipeline.report.figures.pareto import front
-from pipeline.report.figures.points import halves
+from pipeline.report.figures.points import halves, log_axis
 from pipeline.report.figures.reuse import shares
 from pipeline.report.kernels import MAP, read_kernels
 from pipeline.report.material import Material, read_material
@@ -175,6 +176,18 @@ def test_intervals_come_with_the_second_seed(tmp_path: Path) -> None:
     bench.seed(2, 0.02)
     expected = dict.fromkeys(["scratch", "fine-tune", "cl-lsg"], pytest.approx(0.12706, abs=1e-5))
     assert halves(bench.frames(), "average") == expected
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "shown"),
+    [(1_400, 3_000, [1_600, 2_000, 2_400, 2_800]), (10, 2_000, [10, 20, 50, 100, 200, 500, 1_000, 2_000])],
+)
+def test_a_log_axis_has_few_and_round_numbers(low: float, high: float, shown: list[float]) -> None:
+    axes = Figure().subplots()
+    axes.set_xscale("log")
+    axes.set_xlim(low, high)
+    log_axis(axes.xaxis)
+    assert [tick for tick in axes.xaxis.get_ticklocs() if low <= tick <= high] == shown
 
 
 def test_a_figure_without_its_material_is_left_out(tmp_path: Path) -> None:

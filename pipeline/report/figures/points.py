@@ -5,11 +5,14 @@ from collections.abc import Mapping
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from pipeline.report.frames import Frames
 from pipeline.report.statistics import estimate, totals
 from pipeline.report.style import lines
+
+FEW = 4
+"""Most numbers at an axis that is too short for its powers of ten."""
 
 
 def means(frames: Frames) -> pd.DataFrame:
@@ -36,8 +39,9 @@ def scatter(axes: Axes, table: pd.DataFrame, x: str, y: str, errors: Mapping[str
 
 
 def log_axis(axis: Axis) -> None:
-    """A logarithmic axis with plain numbers at 1, 2, 5, 10, ..."""
-    axis.set_major_locator(LogLocator(10, (1, 2, 5)))
+    """A logarithmic axis with plain numbers at 1, 2, 5, 10, ..., or over less than a decade at a few."""
+    low, high = axis.get_view_interval()
+    axis.set_major_locator(LogLocator(10, (1, 2, 5)) if high >= 10 * low else MaxNLocator(FEW))
     axis.set_major_formatter(
         FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 100 else f"{value:.3g}")
     )
