@@ -11,7 +11,7 @@ from lsg.methods import METHODS
 from pipeline.errors import UserError
 from pipeline.report.figures import FIGURES, draw
 from pipeline.report.figures.curves import common_task
-from pipeline.report.figures.pareto import front
+from pipeline.report.figures.pareto import front, pareto
 from pipeline.report.figures.points import halves, log_axis
 from pipeline.report.figures.reuse import shares
 from pipeline.report.kernels import MAP, read_kernels
@@ -176,6 +176,11 @@ def test_intervals_come_with_the_second_seed(tmp_path: Path) -> None:
     bench.seed(2, 0.02)
     expected = dict.fromkeys(["scratch", "fine-tune", "cl-lsg"], pytest.approx(0.12706, abs=1e-5))
     assert halves(bench.frames(), "average") == expected
+    drawn = pareto(read_material(bench.frames()))
+    assert drawn is not None
+    accuracy, seconds = drawn.figure.axes
+    bars = [len(axes.collections) for axes in (accuracy, seconds)]
+    assert bars == [3, 0], "a bar a method, of accuracy alone"
 
 
 @pytest.mark.parametrize(
