@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -27,6 +27,7 @@ class Watcher(Protocol):
     """Hears what happens while units run, in the process that runs the stage."""
 
     def started(self, unit: Unit, directory: Path) -> None: ...
+    def resumed(self, unit: Unit, events: Sequence[Event]) -> None: ...
     def event(self, unit: Unit, event: Event) -> None: ...
     def ended(self, unit: Unit, fault: str | None) -> None: ...
     def note(self, text: str) -> None: ...
@@ -97,6 +98,8 @@ class Board:
         directory = self.store.directory(unit)
         self._followed[unit.key] = _Followed(unit, directory / "events.jsonl")
         self.watcher.started(unit, directory)
+        if before := self._followed[unit.key].fresh():
+            self.watcher.resumed(unit, before)
 
 
 class _Followed:

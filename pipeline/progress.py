@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, TextIO
 
 from pipeline.units import Unit
@@ -17,7 +17,8 @@ class Progress:
     """Counts optimiser steps of a stage's units. A task that needed fewer than planned is counted in full.
 
     Plans hold the most steps that a method may need; where tasks take fewer, the time left would be too long
-    to the end without that. Accuracies are shown on `split`.
+    to the end without that. What a resumed unit had done before is counted too, but took none of the time
+    since then. Accuracies are shown on `split`.
     """
 
     def __init__(
@@ -30,25 +31,43 @@ class Progress:
         self._running: dict[str, dict[tuple[int, int], int]] = {}
         self._begun = time.monotonic()
         self._steps, self._steps_done = sum(unit.steps for unit in units), 0
+        self._steps_before = 0
         self._bar = _bar(title, self._steps, self._out)
 
     def started(self, unit: Unit) -> None:
         self._running[unit.key] = {}
 
+    def resumed(self, unit: Unit, events: Sequence[dict[str, Any]]) -> None:
+        """What a unit that has just started had done before."""
+        counted = self._steps_done
+        for event in events:
+            self._count(unit, event)
+        self._steps_before += self._steps_done - counted
+        if self._bar is not None:
+            self._bar.initial += self._steps_done - counted
+        last = events[-1]
+        epoch = f", epoch {last['epoch']}/{last['epochs']}" if "epoch" in last else ""
+        self.note(f"{unit.name}: goes on after task {last['task']}{epoch}")
+
     def event(self, unit: Unit, event: dict[str, Any]) -> None:
         """An epoch moves the bar; a task of a sequence is a line."""
+        self._count(unit, event)
+        if event.get("event") == "epoch":
+            self._show(f"{unit.name}: task {event['task']}, epoch {event['epoch']}/{event['epochs']}")
+        elif event.get("event") == "task":
+            accuracy = event.get("accuracy", {}).get(self._split)
+            shown = "" if accuracy is None else f", {self._split} accuracy {accuracy:.3f}"
+            self._line(f"{unit.name}: task {event['task']} {event.get('reason', 'done')}{shown}")
+
+    def _count(self, unit: Unit, event: dict[str, Any]) -> None:
         if event.get("event") == "epoch":
             stages = self._running[unit.key]
             before = stages.get((event["task"], event["stage"]), 0)
             stages[event["task"], event["stage"]] = event["steps"]
             self._advance(event["steps"] - before)
-            self._show(f"{unit.name}: task {event['task']}, epoch {event['epoch']}/{event['epochs']}")
         elif event.get("event") == "task":
             self._tasks_done += 1
             self._count_in_full(unit, event["task"])
-            accuracy = event.get("accuracy", {}).get(self._split)
-            shown = "" if accuracy is None else f", {self._split} accuracy {accuracy:.3f}"
-            self._line(f"{unit.name}: task {event['task']} {event.get('reason', 'done')}{shown}")
 
     def _count_in_full(self, unit: Unit, task: int) -> None:
         stages = self._running[unit.key]
@@ -88,8 +107,8 @@ class Progress:
             self._bar.set_postfix_str(f"{self._counts()}; {text}")
 
     def _line(self, text: str) -> None:
-        seconds = time.monotonic() - self._begun
-        left = seconds * (self._steps - self._steps_done) / self._steps_done if self._steps_done else 0
+        seconds, steps = time.monotonic() - self._begun, self._steps_done - self._steps_before
+        left = seconds * (self._steps - self._steps_done) / steps if steps else 0
         ending = "" if self._bar is not None else f" ({self._counts()}; {clock(seconds)}, {clock(left)} left)"
         self.note(text + ending)
 

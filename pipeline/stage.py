@@ -109,6 +109,9 @@ class _Watch:
         self.progress.started(unit)
         self.tracker.follow(directory)
 
+    def resumed(self, unit: Unit, events: Sequence[dict[str, Any]]) -> None:
+        self.progress.resumed(unit, events)
+
     def event(self, unit: Unit, event: dict[str, Any]) -> None:
         self.progress.event(unit, event)
 

@@ -146,6 +146,23 @@ def test_events_of_a_resumed_unit_are_handed_on_once(store: RunStore) -> None:
     assert [event["epoch"] for _, event in notes.events] == [1, 2, 3, 4, 5]
 
 
+def test_what_a_resumed_unit_had_done_is_told_apart_from_what_it_does(store: RunStore) -> None:
+    unit = tiny_plan().units("targets")[0]
+    lines = [json.dumps({**EVENT, "epoch": epoch}) + "\n" for epoch in range(1, 6)]
+    events = store.directory(unit) / "events.jsonl"
+    events.parent.mkdir(parents=True)
+    events.write_text("".join(lines[:3]))
+    notes = Notes()
+    board = Board([unit], store, notes)
+    board.begin(unit)
+    assert [event["epoch"] for _, event in notes.before] == [1, 2, 3]
+    for content in (lines[:2], lines):  # cut back to its checkpoint, then on from there
+        events.write_text("".join(content))
+        board.poll()
+    board.end(unit)
+    assert [event["epoch"] for _, event in notes.events] == [4, 5]
+
+
 @pytest.mark.slow
 def test_ray_gives_the_bytes_of_the_local_executor_and_events_on_the_way(
     cluster: None, store: RunStore, tmp_path: Path

@@ -54,3 +54,31 @@ def test_a_task_that_needed_fewer_steps_than_planned_is_counted_in_full() -> Non
     progress.event(unit, {"event": "epoch", "task": 1, "stage": 1, "epoch": 1, "epochs": 1, "steps": 1})
     progress.event(unit, {"event": "task", "task": 1, "reason": "trained", "accuracy": {}})
     assert "tasks 1/2; 1 min 0 s, 2 min 0 s left)" in stream.getvalue()
+
+
+def test_what_was_done_before_took_none_of_the_time() -> None:
+    """A third of the first unit was done before; its rest takes a minute, so the other one takes 1.5."""
+    goals = {seed: {1: 1.0, 2: 1.0} for seed in (1, 2)}
+    units = tiny_plan("methods=[cl-lsg]", "seeds=[1,2]", tasks=2).units("learn", goals)
+    first, second = units[0].task_steps
+    assert (first, second) == (units[0].steps // 3, 2 * first)
+    stream = io.StringIO()
+    progress = Progress("learn digits", units, stream)
+    progress._begun -= 60
+    progress.started(units[0])
+    epoch = {"event": "epoch", "task": 1, "stage": 2, "epoch": 1, "epochs": 1, "steps": first}
+    progress.resumed(units[0], [epoch, {"event": "task", "task": 1}])
+    assert stream.getvalue() == "cl-lsg seed1: goes on after task 1\n"
+    progress.event(units[0], {"event": "task", "task": 2, "reason": "grew"})
+    # Two thirds of a unit took a minute; a whole one is left.
+    assert "task 2 grew (units 0/2, tasks 2/4; 1 min 0 s, 1 min 30 s left)" in stream.getvalue()
+
+
+def test_a_bar_starts_where_a_resumed_unit_stands() -> None:
+    unit = tiny_plan().units("targets")[0]
+    progress = Progress("targets digits", [unit], Terminal())
+    progress.started(unit)
+    epoch = {"event": "epoch", "task": 1, "stage": 1, "epoch": 1, "epochs": 2, "steps": 1}
+    progress.resumed(unit, [epoch])
+    assert (progress._bar.n, progress._bar.initial) == (1, 1)
+    progress.close()

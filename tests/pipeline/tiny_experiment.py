@@ -2,7 +2,7 @@
 
 import atexit
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -66,12 +66,16 @@ class Notes:
     """A watcher that remembers all it hears."""
 
     began: list[str] = field(default_factory=list)
+    before: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     events: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     faults: dict[str, str | None] = field(default_factory=dict)
     said: list[str] = field(default_factory=list)
 
     def started(self, unit: Unit, directory: Path) -> None:
         self.began.append(unit.name)
+
+    def resumed(self, unit: Unit, events: Sequence[dict[str, Any]]) -> None:
+        self.before += [(unit.name, event) for event in events]
 
     def event(self, unit: Unit, event: dict[str, Any]) -> None:
         self.events.append((unit.name, event))
