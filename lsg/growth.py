@@ -1,14 +1,14 @@
 """Growth: seed, candidates in chunks, keep or drop, release (CL-LSG, sections 3.1 and A.4).
 
 Only preserved channels and candidates exist in a network in training. Candidates come a chunk a stream;
-where over 80 % of a stream's last chunk are on after an epoch, the next one comes, up to the cap. At the
-end a candidate with s > 0 is kept and the others are dropped; kernels whose mask is off are released.
+where over 80 % of a stream's last chunk are on after an epoch, the next one comes, as far as there is room.
+At the end a candidate with s > 0 is kept and the others are dropped; kernels whose mask is off are released.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 import torch
@@ -20,6 +20,8 @@ from lsg.networks.architecture import HEAD, Architecture, Widths
 from lsg.workspace import Grids, Workspace
 
 FULL_CHUNK = 0.8
+PARTS = 16
+"""Where a chunk is too large for the room that is left, the largest number of its sixteenths comes."""
 
 
 def seed_widths(architecture: Architecture, fraction: float) -> dict[str, int]:
@@ -69,6 +71,29 @@ def reused_weights(bank: Bank, fresh: Grids) -> Grids:
     return grids
 
 
+@dataclass(frozen=True)
+class Room:
+    """How far a network may grow: most channels of each stream, most weights of all layers together."""
+
+    architecture: Architecture
+    widths: Widths
+    weights: float
+
+    def opened(self, widths: Widths, streams: Iterable[str], chunk: float) -> dict[str, int]:
+        """These widths and a chunk, a share of the 1x channels, in each of the streams, as far as it fits."""
+        sizes = {
+            stream: max(1, math.floor(self.architecture.streams[stream] * chunk + 0.5)) for stream in streams
+        }
+        for part in range(PARTS, 0, -1):
+            wider = dict(widths)
+            for stream, size in sizes.items():
+                wanted = widths[stream] + math.floor(size * part / PARTS + 0.5)
+                wider[stream] = max(widths[stream], min(wanted, self.widths[stream]))
+            if self.architecture.weights(wider) <= self.weights:
+                return wider
+        return dict(widths)
+
+
 @dataclass
 class Growth:
     """The candidates of one stage.
@@ -76,7 +101,7 @@ class Growth:
     Args:
         seed, task: name the initial weights.
         chunk: candidates a chunk, as a fraction of each stream's 1x channels.
-        caps: most channels of each stream.
+        room: how far the network may grow, candidates included.
         gate_init: s of a new candidate.
         masked: layers in which its kernels have masks (m^a).
         last_epoch: chunks open before this epoch only; later ones could not be judged any more.
@@ -85,7 +110,7 @@ class Growth:
     seed: int
     task: int
     chunk: float
-    caps: Widths
+    room: Room
     gate_init: float
     last_epoch: int
     masked: Collection[str]
@@ -109,10 +134,7 @@ class Growth:
         return len(newest) > 0 and float((newest > 0).double().mean()) > FULL_CHUNK
 
     def _opened(self, workspace: Workspace, streams: list[str]) -> Workspace:
-        widths = dict(workspace.widths)
-        for stream in streams:
-            size = max(1, math.floor(workspace.architecture.streams[stream] * self.chunk + 0.5))
-            widths[stream] = max(widths[stream], min(widths[stream] + size, self.caps[stream]))
+        widths = self.room.opened(workspace.widths, streams, self.chunk)
         if widths == workspace.widths:
             return workspace
         wider = workspace.grown(widths, lambda old: self._fresh(old, widths), self.masked)

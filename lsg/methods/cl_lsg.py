@@ -24,7 +24,15 @@ from torch import Tensor
 
 from lsg.bank import FREE, Solution
 from lsg.data import Task
-from lsg.growth import Growth, cap_widths, initial_weights, reused_weights, seed_widths, settled
+from lsg.growth import (
+    Growth,
+    Room,
+    cap_widths,
+    initial_weights,
+    reused_weights,
+    seed_widths,
+    settled,
+)
 from lsg.masked import MaskedTraining
 from lsg.masks import GateSchedule, Noise
 from lsg.methods.banked import Banked
@@ -47,7 +55,11 @@ class ClLsgSettings:
     """Coefficients of CL-LSG (sources: the paper's A.4, KSM's code, Yuan et al.'s growth; methods.md 5-6).
 
     seed_fraction: share of every stream's 1x channels that the seed network has.
-    cap: most weights the network may reach, over the 1x network's; widths scale by its square root.
+    cap: most weights the network may reach, over the 1x network's.
+    width_cap: most channels of each stream, over its 1x channels; None = the square root of `cap`, as if the
+        network were scaled as a whole.
+    growth_share: of the weights that are left below the cap, the share that one task may take. Candidates
+        that are dropped in the end count too.
     chunk: candidates a chunk, as a share of each stream's 1x channels.
     gate_init, gate_scale, gate_final_beta: s of a new candidate; kappa; the last beta.
     penalty: lambda, on the sum of the candidates' keep probabilities.
@@ -65,6 +77,8 @@ class ClLsgSettings:
 
     seed_fraction: float = 0.125
     cap: float = 1.3
+    width_cap: float | None = None
+    growth_share: float = 1.0
     chunk: float = 0.25
     gate_init: float = 0.02
     gate_scale: float = 100.0
@@ -89,6 +103,13 @@ class ClLsgSettings:
             self.cap,
             "at least the seed's size, seed_fraction squared",
         )
+        require(
+            self.width_cap is None or self.width_cap >= self.seed_fraction,
+            "width_cap",
+            self.width_cap,
+            "at least seed_fraction, or null",
+        )
+        require(0 < self.growth_share <= 1, "growth_share", self.growth_share, "over 0 and at most 1")
         require(0 < self.chunk <= 1, "chunk", self.chunk, "over 0 and at most 1")
         require(self.gate_scale > 0, "gate_scale", self.gate_scale, "over 0")
         require(self.gate_final_beta >= 1, "gate_final_beta", self.gate_final_beta, "1 or more")
@@ -114,7 +135,7 @@ class ClLsg(Banked):
         self, architecture: Architecture, settings: ClLsgSettings, protocol: Protocol, seed: int
     ) -> None:
         super().__init__(architecture, settings, protocol, seed)
-        self.caps = cap_widths(architecture, settings.cap)
+        self.cap = settings.cap
 
     @classmethod
     def most_epochs(cls, settings: ClLsgSettings, epochs: int, first: bool) -> int:
@@ -157,7 +178,7 @@ class ClLsg(Banked):
         )
         if before >= goal:
             return reused, lesson
-        if not self._can_grow(workspace.widths):
+        if not self._can_grow():
             lesson.reason = "at_cap"
             return reused, lesson
         start = workspace if self.settings.grow_from == "reused" else self._picked(task, trainer)
@@ -170,8 +191,17 @@ class ClLsg(Banked):
         self.decide(lesson, "keep_stage_2", True, after, before, lesson.reason)
         return grown, lesson
 
-    def _can_grow(self, widths: dict[str, int]) -> bool:
-        return any(widths[stream] < cap for stream, cap in self.caps.items())
+    def _room(self, widths: Widths) -> Room:
+        """What a task that starts at these widths may take."""
+        architecture, settings = self.architecture, self.settings
+        now, most = architecture.weights(widths), self.cap * architecture.weights(architecture.streams)
+        multiplier = self.cap if settings.width_cap is None else settings.width_cap**2
+        widest = cap_widths(architecture, multiplier)
+        return Room(architecture, widest, now + settings.growth_share * (most - now))
+
+    def _can_grow(self) -> bool:
+        widths = self.bank.widths
+        return self._room(widths).opened(widths, widths, self.settings.chunk) != widths
 
     def _grow(
         self, workspace: Workspace, task: Task, trainer: Trainer, lesson: Lesson
@@ -185,7 +215,7 @@ class ClLsg(Banked):
             self.seed,
             task.number,
             settings.chunk,
-            self.caps,
+            self._room(workspace.widths),
             settings.gate_init,
             last_epoch,
             [layer.name for layer in self._masked_layers() if settings.attentive],

@@ -66,19 +66,19 @@ class Grow(ClLsg):
 
     def learn(self, task: Task, goal: float | None, trainer: Trainer) -> Lesson:
         if self.settings.sizes:
-            self.caps = self._caps_at(len(self.bank.tasks))
+            self.cap = self._cap_at(len(self.bank.tasks))
         return super().learn(task, goal, trainer)
 
-    def _caps_at(self, place: int) -> dict[str, int]:
-        """Caps of the task at this place in the order; the last size holds for all that follow."""
+    def _cap_at(self, place: int) -> float:
+        """Cap of the task at this place in the order; the last size holds for all that follow."""
         size = self.settings.sizes[min(place, len(self.settings.sizes) - 1)]
-        return cap_widths(self.architecture, min(size, self.settings.cap))
+        return min(size, self.settings.cap)
 
     def _reuse(self, task: Task, goal: float | None, trainer: Trainer) -> tuple[Solution, Lesson]:
         if self.settings.when == "target":
             return super()._reuse(task, goal, trainer)
         lesson, workspace = Lesson("grew"), self._picked(task, trainer)
-        if not self._can_grow(workspace.widths):
+        if not self._can_grow():
             lesson.reason = "at_cap"
             solution = settled(self._train(REUSE, workspace, task, trainer))
             lesson.stage_accuracy[REUSE] = self.judged(solution, task, trainer)

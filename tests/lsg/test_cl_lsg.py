@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from lsg.bank import FREE, Bank
 from lsg.checkpoint import Checkpoints
 from lsg.events import EventLog
-from lsg.growth import cap_widths
+from lsg.growth import cap_widths, seed_widths
 from lsg.masked import MaskedTraining
 from lsg.methods.ablation import GrowSel, GrowSelLsg, GrowTarget
 from lsg.methods.cl_lsg import SHUT, ClLsg, ClLsgSettings, GrowFrom
@@ -151,6 +152,36 @@ def test_grow_by_default_grows_at_every_task_and_not_beyond_its_sizes(tmp_path: 
         assert all(method.bank.widths[stream] <= cap for stream, cap in caps.items())
     assert reasons == ["grew", "grew", "at_cap"]
     assert list(lesson.stage_accuracy) == [1]
+
+
+def test_a_task_takes_no_more_than_its_share_of_what_is_left(tmp_path: Path) -> None:
+    """Gates that start far open keep every candidate, so each task takes what it may."""
+    architecture, taken = tiny_architecture(), {}
+    dense = architecture.weights(architecture.streams)
+    for share in (0.25, 1.0):
+        settings = ClLsgSettings(cap=0.9, width_cap=1.5, growth_share=share, gate_init=1.0)
+        method, run = ClLsg(architecture, settings, "paper", seed=1), trainer(tmp_path)
+        sizes = [architecture.weights(seed_widths(architecture, settings.seed_fraction)) / dense]
+        for number in (1, 2, 3):
+            run.begin_task(number, None)
+            method.learn(tiny_task(number), 1.01, run)
+            run.checkpoints.clear()
+            sizes.append(architecture.weights(method.bank.widths) / dense)
+        taken[share] = [(after - now) / (0.9 - now) for now, after in pairwise(sizes) if now < 0.85]
+    assert len(taken[0.25]) == 3
+    assert all(0.1 < part <= 0.25 for part in taken[0.25])
+    assert 0.4 < taken[1.0][0] <= 1.0
+
+
+def test_a_stream_may_outgrow_the_others(tmp_path: Path) -> None:
+    architecture = tiny_architecture()
+    with_own = ClLsg(architecture, ClLsgSettings(cap=0.5, width_cap=1.5), "paper", seed=1)._room(
+        dict.fromkeys(architecture.streams, 1)
+    )
+    alike = ClLsg(architecture, ClLsgSettings(cap=0.5), "paper", seed=1)._room(with_own.widths)
+    assert with_own.widths == {"outer": 12, "inner": 12, "hidden": 24}
+    assert alike.widths == {"outer": 5, "inner": 5, "hidden": 11}
+    assert with_own.weights == alike.weights == 0.5 * architecture.weights(architecture.streams)
 
 
 def test_grow_refuses_sizes_that_fall() -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable
 
 import pytest
 import torch
 
-from lsg.growth import Growth, cap_widths, initial_weights, seed_widths, settled
+from lsg.growth import Growth, Room, cap_widths, initial_weights, seed_widths, settled
 from lsg.masks import GateSchedule
 from lsg.networks import NETWORKS, Architecture
 from lsg.optimizers import SGD, Adam
@@ -35,8 +36,10 @@ def seed_workspace(architecture: Architecture, widths: dict[str, int]) -> Worksp
 
 
 def growth(caps: dict[str, int], chunk: float = 0.25, architecture: Architecture | None = None) -> Growth:
-    names = [layer.name for layer in (architecture or tiny_architecture()).layers]
-    return Growth(seed=1, task=1, chunk=chunk, caps=caps, gate_init=0.01, last_epoch=9, masked=names)
+    architecture = architecture or tiny_architecture()
+    names = [layer.name for layer in architecture.layers]
+    room = Room(architecture, caps, math.inf)
+    return Growth(seed=1, task=1, chunk=chunk, room=room, gate_init=0.01, last_epoch=9, masked=names)
 
 
 def test_chunks_open_for_full_streams_only_up_to_the_cap() -> None:
@@ -52,6 +55,24 @@ def test_chunks_open_for_full_streams_only_up_to_the_cap() -> None:
     assert growing.before_epoch(wider, 10) is wider
     wider.gate_logit.value[wider.table.channels_of["outer"]][4] = -0.01
     assert growing.before_epoch(wider, 3) is wider
+
+
+def test_a_chunk_is_as_large_as_the_weights_allow() -> None:
+    """Weights are 18 o + 18 o i + 4 o h; a chunk is of 4, 4 and 8, eight sixteenths of it 2, 2 and 4."""
+    architecture = tiny_architecture()
+    widths, widest = {"outer": 2, "inner": 2, "hidden": 4}, {"outer": 8, "inner": 8, "hidden": 16}
+    assert architecture.weights(widths) == 36 + 72 + 32
+    half = {"outer": 4, "inner": 4, "hidden": 8}
+    assert architecture.weights(half) == 72 + 288 + 128
+
+    def opened(weights: float, streams: Iterable[str] = widths) -> dict[str, int]:
+        return Room(architecture, widest, weights).opened(widths, streams, 0.5)
+
+    assert opened(488) == half
+    assert opened(487) == half | {"hidden": 7}
+    assert opened(math.inf) == {"outer": 6, "inner": 6, "hidden": 12}
+    assert opened(140) == widths
+    assert opened(140 + 4 * 2 * 3, ["hidden"]) == widths | {"hidden": 7}
 
 
 def test_growing_moves_nothing_that_was_there() -> None:
