@@ -20,9 +20,9 @@ from torch.nn.functional import cross_entropy
 
 from benchmarks.step import ARCHITECTURES, CLASSES, MASK_RATE, RATE, MaskedStep, batch
 from benchmarks.timing import interleaved, machine, ratios, spread
-from lsg.growth import cap_widths
 from lsg.masks import INITIAL_LOGIT, sample_kernels
 from lsg.networks.architecture import Architecture
+from lsg.widths import cap_widths
 
 FIRST_TEN = (0.3, 0.4, 0.48, 0.56, 0.65, 0.75, 0.75, 0.83, 0.94, 0.94)
 TABLE_3 = (*FIRST_TEN, 1.12, 1.18, 1.24, 1.24, 1.30, 1.30, 1.38, 1.44, 1.44, 1.5)

@@ -14,8 +14,8 @@ import torch
 from benchmarks.step import ARCHITECTURES, MASK_RATE, RATE
 from benchmarks.steppers import stepper
 from benchmarks.timing import interleaved, machine, ratios, spread
-from lsg.growth import seed_widths
 from lsg.stepper import Precision
+from lsg.widths import seed_widths
 
 
 def measure(network: str, share: float, rounds: int) -> str:

@@ -21,12 +21,13 @@ from torch.nn.functional import cross_entropy
 from benchmarks.operations import counted
 from benchmarks.timing import interleaved, machine, ratios, spread
 from lsg import kernels
-from lsg.growth import initial_weights, seed_widths
+from lsg.initial import initial_weights
 from lsg.masks import GateSchedule
 from lsg.networks import NETWORKS
 from lsg.networks.architecture import HEAD, Architecture
 from lsg.optimizers import SGD, Adam
 from lsg.update import Masking, Update
+from lsg.widths import seed_widths
 from lsg.workspace import Workspace
 
 CLASSES, BATCH, RATE, MASK_RATE = 10, 32, 0.01, 5e-4

@@ -9,7 +9,7 @@ import torch
 from benchmarks.step import BATCH, CLASSES
 from lsg.data import Batches, Split, Task
 from lsg.graphs import Graph
-from lsg.growth import initial_weights
+from lsg.initial import initial_weights
 from lsg.masked import MaskedTraining
 from lsg.masks import GateSchedule
 from lsg.networks.architecture import HEAD, Architecture, Widths

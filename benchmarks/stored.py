@@ -15,7 +15,7 @@ import torch
 
 from lsg.bank import Bank, Solution
 from lsg.cost import FLOAT_BYTES, stored_bytes
-from lsg.growth import initial_weights
+from lsg.initial import initial_weights
 from lsg.networks import NETWORKS
 from lsg.networks.architecture import HEAD, Architecture
 

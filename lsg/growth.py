@@ -1,8 +1,8 @@
-"""Growth: seed, candidates in chunks, keep or drop, release (CL-LSG, sections 3.1 and A.4).
+"""Growth: candidates in chunks (CL-LSG, sections 3.1 and A.4).
 
 Only preserved channels and candidates exist in a network in training. Candidates come a chunk a stream;
 where over 80 % of a stream's last chunk are on after an epoch, the next one comes, as far as there is room.
-At the end a candidate with s > 0 is kept and the others are dropped; kernels whose mask is off are released.
+Which of them stay is decided at the end (`lsg.settling`).
 """
 
 from __future__ import annotations
@@ -11,64 +11,13 @@ import math
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
-import torch
-
-from lsg import initial
-from lsg.bank import FREE, Bank, Solution
-from lsg.masks import kernel_bits
-from lsg.networks.architecture import HEAD, Architecture, Widths
+from lsg.initial import initial_weights
+from lsg.networks.architecture import Architecture, Widths
 from lsg.workspace import Grids, Workspace
 
 FULL_CHUNK = 0.8
 PARTS = 16
 """Where a chunk is too large for the room that is left, the largest number of its sixteenths comes."""
-
-
-def seed_widths(architecture: Architecture, fraction: float) -> dict[str, int]:
-    """Channels of the seed network: a fraction of each stream, rounded half up, at least 1."""
-    return {
-        stream: max(1, math.floor(width * fraction + 0.5)) for stream, width in architecture.streams.items()
-    }
-
-
-def cap_widths(architecture: Architecture, cap: float) -> dict[str, int]:
-    """Most channels of each stream for `cap` times the 1x network's weights (widths scale by its root)."""
-    return {stream: int(width * math.sqrt(cap)) for stream, width in architecture.streams.items()}
-
-
-def initial_weights(
-    architecture: Architecture,
-    widths: Widths,
-    classes: int,
-    seed: int,
-    task: int,
-    dtype: torch.dtype = torch.float32,
-) -> Grids:
-    """Freshly drawn kernels of every layer, the head included, at these widths."""
-    grids = {}
-    for layer in (*architecture.layers, architecture.head):
-        outputs, inputs, _ = architecture.shape(layer, widths, classes)
-        grids[layer.name] = initial.draw(
-            architecture, layer, range(outputs), range(inputs), seed, task, dtype
-        )
-    return grids
-
-
-def reused_weights(bank: Bank, fresh: Grids) -> Grids:
-    """The bank's kernels as a new task finds them.
-
-    Owned kernels as they are. Released ones start at 0 (as CPG's) if their filter has an owned kernel;
-    else at their fresh draw: BatchNorm amplifies the gradient of an all-zero filter without bound.
-    """
-    grids = dict(fresh)
-    for layer in bank.architecture.layers:
-        free = bank.owners[layer.name] == FREE
-        alive = ~free.all(dim=1, keepdim=True)
-        kept = torch.where(free.unsqueeze(2), 0.0, bank.weights[layer.name])
-        grids[layer.name] = torch.where(
-            (free & ~alive).unsqueeze(2), fresh[layer.name], kept.to(fresh[HEAD].dtype)
-        )
-    return grids
 
 
 @dataclass(frozen=True)
@@ -148,31 +97,3 @@ class Growth:
 
     def _fresh(self, old: Workspace, widths: Widths) -> Grids:
         return initial_weights(old.architecture, widths, old.classes, self.seed, self.task, old.dtype)
-
-
-def kept_channels(workspace: Workspace) -> dict[str, torch.Tensor]:
-    """For each stream the channels that stay: preserved ones, and candidates with s > 0."""
-    stays = ~workspace.candidate | (workspace.gate_logit.value > 0)
-    return {stream: stays[span].nonzero().squeeze(1) for stream, span in workspace.table.channels_of.items()}
-
-
-def settled(workspace: Workspace) -> Solution:
-    """The workspace's network without noise: dropped channels gone, each mask at its threshold."""
-    kept, table, architecture = kept_channels(workspace), workspace.table, workspace.architecture
-    bits = torch.where(workspace.masked, kernel_bits(workspace.logit.value), 1.0) > 0
-    weights, used = {}, {}
-    for layer in (*architecture.layers, architecture.head):
-        grid, bit = table.grid(workspace.weight.value, layer.name), table.kernel_grid(bits, layer.name)
-        rows = kept.get(layer.target, torch.arange(len(grid), device=grid.device))
-        columns = kept.get(layer.source, torch.arange(grid.shape[1] // layer.repeat, device=grid.device))
-        columns = (columns.unsqueeze(1) * layer.repeat + torch.arange(layer.repeat).to(columns)).flatten()
-        weights[layer.name] = grid[rows][:, columns].cpu()
-        used[layer.name] = bit[rows][:, columns].cpu()
-    used.pop(HEAD)
-    streams = architecture.private_streams()
-    vectors = workspace.private_vectors()
-    private = {
-        name: (v[kept[streams[name]]] if streams[name] in kept else v).cpu() for name, v in vectors.items()
-    }
-    widths = {stream: len(channels) for stream, channels in kept.items()}
-    return Solution(widths, workspace.classes, weights, used, private)

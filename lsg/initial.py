@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lsg.networks.architecture import HEAD, Architecture, Layer
+from lsg.networks.architecture import HEAD, Architecture, Layer, Widths
 
 HEAD_DEVIATION = 0.01
 
@@ -42,3 +42,19 @@ def draw(
         weights[place] = stream.standard_normal(columns.stop * layer.area)[skipped:]
     scaled = torch.from_numpy(weights * deviation(architecture, layer))
     return scaled.to(dtype).view(len(rows), len(columns), layer.area)
+
+
+def initial_weights(
+    architecture: Architecture,
+    widths: Widths,
+    classes: int,
+    seed: int,
+    task: int,
+    dtype: torch.dtype = torch.float32,
+) -> dict[str, Tensor]:
+    """Freshly drawn kernels of every layer, the head included, at these widths."""
+    grids = {}
+    for layer in (*architecture.layers, architecture.head):
+        outputs, inputs, _ = architecture.shape(layer, widths, classes)
+        grids[layer.name] = draw(architecture, layer, range(outputs), range(inputs), seed, task, dtype)
+    return grids

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from torch import Tensor, nn
 
-from lsg.growth import Growth
 from lsg.update import Masking, Uniform, Update
 from lsg.workspace import Workspace
+
+
+class Widening(Protocol):
+    """What widens a workspace between epochs: `lsg.growth.Growth`."""
+
+    last_chunk: dict[str, int]
+    """Of each stream the first channel of its newest candidates; all that a checkpoint has to keep of it."""
+
+    def before_epoch(self, workspace: Workspace, epoch: int) -> Workspace:
+        """The workspace, or a wider one that goes on where it stands. Epochs count from 1."""
 
 
 class MaskedTraining:
@@ -23,7 +32,11 @@ class MaskedTraining:
     """
 
     def __init__(
-        self, workspace: Workspace, masking: Masking | None, weight_decay: float, growth: Growth | None = None
+        self,
+        workspace: Workspace,
+        masking: Masking | None,
+        weight_decay: float,
+        growth: Widening | None = None,
     ) -> None:
         self.masking, self.weight_decay, self.growth = masking, weight_decay, growth
         self._take(workspace)

@@ -34,7 +34,7 @@ from torch.func import functional_call
 
 from lsg import initial, seeds
 from lsg.data import Task
-from lsg.growth import initial_weights
+from lsg.initial import initial_weights
 from lsg.methods.apd_decomposition import Adaptation, Decomposition, Tensors, gate, pruned
 from lsg.methods.method import Growing, Lesson, Method, Protocol
 from lsg.networks.architecture import HEAD, Architecture

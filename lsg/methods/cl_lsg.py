@@ -24,15 +24,8 @@ from torch import Tensor
 
 from lsg.bank import FREE, Solution
 from lsg.data import Task
-from lsg.growth import (
-    Growth,
-    Room,
-    cap_widths,
-    initial_weights,
-    reused_weights,
-    seed_widths,
-    settled,
-)
+from lsg.growth import Growth, Room
+from lsg.initial import initial_weights
 from lsg.masked import MaskedTraining
 from lsg.masks import GateSchedule, Noise
 from lsg.methods.banked import Banked
@@ -40,8 +33,10 @@ from lsg.methods.method import Growing, Lesson, Protocol
 from lsg.networks.architecture import Architecture, Layer, Widths
 from lsg.optimizers import Adam
 from lsg.settings import require, require_one_of
+from lsg.settling import reused_weights, settled
 from lsg.training import MaskRates, Stage, Trainer
 from lsg.update import Masking
+from lsg.widths import cap_widths, seed_widths
 from lsg.workspace import Workspace
 
 REUSE, GROW = 1, 2

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from lsg import initial
 from lsg.data import Task
-from lsg.growth import cap_widths, initial_weights
+from lsg.initial import initial_weights
 from lsg.methods.den_steps import ProximalSteps, Terms, optimizer_of
 from lsg.methods.den_units import SharedNetwork, Subnet
 from lsg.methods.method import Growing, Lesson, Method, Protocol
@@ -35,6 +35,7 @@ from lsg.networks.architecture import HEAD, Architecture, Widths
 from lsg.plain import PlainTraining
 from lsg.settings import require
 from lsg.training import Stage, Trainer
+from lsg.widths import cap_widths
 
 FIRST = SELECT = 1
 RETRAIN, EXPAND, SPLIT = 2, 3, 4

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from lsg.data import Task
-from lsg.growth import initial_weights
+from lsg.initial import initial_weights
 from lsg.masked import MaskedTraining
 from lsg.methods.method import Lesson, Method, Protocol
 from lsg.networks.architecture import HEAD, Architecture

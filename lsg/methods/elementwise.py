@@ -23,7 +23,7 @@ from torch import Tensor
 
 from lsg.bank import FREE, Solution
 from lsg.data import Task
-from lsg.growth import initial_weights, reused_weights, settled
+from lsg.initial import initial_weights
 from lsg.masked import MaskedTraining
 from lsg.masks import INITIAL_LOGIT, GateSchedule, kernel_bits
 from lsg.methods.banked import Banked
@@ -31,6 +31,7 @@ from lsg.methods.method import Protocol
 from lsg.networks.architecture import HEAD, Architecture, Widths
 from lsg.optimizers import Adam
 from lsg.parts import Part
+from lsg.settling import reused_weights, settled
 from lsg.training import Trainer
 from lsg.update import Masking, Uniform, Update
 from lsg.workspace import Workspace

@@ -16,12 +16,13 @@ from typing import Any, ClassVar, Literal, get_args
 
 from lsg.bank import Solution
 from lsg.data import Task
-from lsg.growth import cap_widths, settled
 from lsg.methods.cl_lsg import REUSE, ClLsg, ClLsgSettings
 from lsg.methods.method import Growing, Lesson
 from lsg.networks.architecture import Architecture, Widths
 from lsg.settings import require, require_one_of
+from lsg.settling import settled
 from lsg.training import Trainer
+from lsg.widths import cap_widths
 
 When = Literal["by_default", "target"]
 

@@ -24,13 +24,14 @@ from torch import Tensor, nn
 
 from lsg import seeds
 from lsg.data import Task
-from lsg.growth import cap_widths, initial_weights, seed_widths
+from lsg.initial import initial_weights
 from lsg.methods.method import Growing, Lesson, Method, Protocol
 from lsg.methods.pnn_columns import Adapter, Column, Columns, column_weights, forward_macs
 from lsg.networks.architecture import HEAD, Architecture, Widths
 from lsg.plain import PlainTraining
 from lsg.settings import require
 from lsg.training import BACKWARD_COST, Stage, Trainer, TrainSettings
+from lsg.widths import cap_widths, seed_widths
 
 COUNTER = "num_batches_tracked"
 HEAD_WEIGHT = f"network.{HEAD}.weight"

@@ -4,7 +4,7 @@ import torch
 
 from benchmarks.operations import counted
 from benchmarks.step import ARCHITECTURES, MASK_RATE, RATE, MaskedStep, batch, operations
-from lsg.growth import seed_widths
+from lsg.widths import seed_widths
 
 
 def test_views_and_allocations_do_not_count_and_operations_do() -> None:

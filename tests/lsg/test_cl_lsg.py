@@ -12,7 +12,6 @@ import torch
 from lsg.bank import FREE, Bank
 from lsg.checkpoint import Checkpoints
 from lsg.events import EventLog
-from lsg.growth import cap_widths, seed_widths
 from lsg.masked import MaskedTraining
 from lsg.methods.ablation import GrowSel, GrowSelLsg, GrowTarget
 from lsg.methods.cl_lsg import SHUT, ClLsg, ClLsgSettings, GrowFrom
@@ -21,6 +20,7 @@ from lsg.networks import NETWORKS
 from lsg.networks.architecture import HEAD
 from lsg.training import Trainer, TrainSettings
 from lsg.update import Masking
+from lsg.widths import cap_widths, seed_widths
 from lsg.workspace import Workspace
 from tests.lsg.tiny import IMAGE_SHAPE, tiny_architecture, tiny_task
 

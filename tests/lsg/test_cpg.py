@@ -15,7 +15,6 @@ from lsg.bank import FREE
 from lsg.certificate import verify
 from lsg.checkpoint import Checkpoints
 from lsg.events import Event, EventLog
-from lsg.growth import cap_widths, seed_widths
 from lsg.methods import METHODS
 from lsg.methods.cpg import (
     COMPACT,
@@ -43,6 +42,7 @@ from lsg.optimizers import SGD, Adam
 from lsg.records import RunDirectory
 from lsg.sequence import Job, learn_sequence
 from lsg.training import Stage, Trainer, TrainSettings
+from lsg.widths import cap_widths, seed_widths
 from lsg.workspace import Workspace
 from tests.lsg.reference import PlainAdam, hard
 from tests.lsg.tiny import tiny_architecture, tiny_task, write_tiny_tasks

@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy
 from lsg.certificate import verify
 from lsg.checkpoint import Checkpoints
 from lsg.events import Event, EventLog
-from lsg.growth import initial_weights
+from lsg.initial import initial_weights
 from lsg.methods import METHODS
 from lsg.methods.den import Den, DenSettings
 from lsg.methods.den_steps import ProximalSteps, Terms, optimizer_of

@@ -8,11 +8,14 @@ from collections.abc import Callable, Iterable
 import pytest
 import torch
 
-from lsg.growth import Growth, Room, cap_widths, initial_weights, seed_widths, settled
+from lsg.growth import Growth, Room
+from lsg.initial import initial_weights
 from lsg.masks import GateSchedule
 from lsg.networks import NETWORKS, Architecture
 from lsg.optimizers import SGD, Adam
+from lsg.settling import settled
 from lsg.update import Masking, Uniform, Update
+from lsg.widths import cap_widths, seed_widths
 from lsg.workspace import Workspace
 from tests.lsg.tiny import tiny_architecture
 

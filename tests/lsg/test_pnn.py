@@ -15,7 +15,6 @@ from torch.nn import functional as F
 from lsg.certificate import ForgettingError, verify
 from lsg.checkpoint import Checkpoints
 from lsg.events import EventLog
-from lsg.growth import seed_widths
 from lsg.methods import METHODS
 from lsg.methods.pnn import Pnn, PnnSettings, column_optimizer, initialise, thin_ratio
 from lsg.methods.pnn_columns import (
@@ -32,6 +31,7 @@ from lsg.plain import PlainTraining
 from lsg.records import RunDirectory
 from lsg.sequence import Job, learn_sequence
 from lsg.training import Stage, Trainer, TrainSettings
+from lsg.widths import seed_widths
 from tests.lsg.tiny import tiny_architecture, tiny_task, write_tiny_tasks
 
 TRAIN = TrainSettings(epochs=4, batch_size=8, lr=0.05)

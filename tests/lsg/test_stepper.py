@@ -18,7 +18,8 @@ from lsg import seeds
 from lsg.certificate import verify
 from lsg.data import Batches
 from lsg.graphs import CudaGraph
-from lsg.growth import Growth, initial_weights
+from lsg.growth import Growth
+from lsg.initial import initial_weights
 from lsg.masked import MaskedTraining
 from lsg.masks import GateSchedule
 from lsg.methods import METHODS

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from lsg import kernels, optimizers
-from lsg.growth import Growth, initial_weights
+from lsg.growth import Growth
+from lsg.initial import initial_weights
 from lsg.masks import GateSchedule
 from lsg.optimizers import SGD, Adam
 from lsg.parts import Part, parts

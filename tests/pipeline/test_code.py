@@ -81,3 +81,11 @@ def test_the_librarys_own_closure_holds_the_method_and_no_other_method() -> None
     found = code.closure(["lsg.sequence", "lsg.methods.scratch"], code.package_folder())
     assert {"lsg.sequence", "lsg.methods.scratch"} <= set(found)
     assert "lsg.methods.cl_lsg" not in found
+
+
+@pytest.mark.parametrize("method", ["scratch", "fine_tune", "cpg", "pnn", "apd", "den", "packnet"])
+def test_a_change_of_growth_leaves_methods_without_candidates_as_they_are(method: str) -> None:
+    roots = {name: ["lsg.sequence", f"lsg.methods.{name}"] for name in (method, "cl_lsg", "grow")}
+    found = {name: code.closure(roots[name], code.package_folder()) for name in roots}
+    assert "lsg.training" in found[method]
+    assert [name for name in found if "lsg.growth" in found[name]] == ["cl_lsg", "grow"]
