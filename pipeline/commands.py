@@ -14,9 +14,9 @@ from lsg.bank import ForgettingError
 from lsg.export import export
 from lsg.files import DamagedFileError
 from pipeline import tracking
+from pipeline.board import UnitsFailed
 from pipeline.errors import UserError
 from pipeline.estimate import estimate, paper_overrides, say_left_out
-from pipeline.executors import UnitsFailed
 from pipeline.hardware import describe
 from pipeline.imported import bring
 from pipeline.kept import restore

@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pipeline.board import TICK_SECONDS, Board
 from pipeline.errors import UserError, first_line
-from pipeline.executors import TICK_SECONDS, Board, learn_and_listen
 from pipeline.machine import Machine
-from pipeline.runs import RunStore
+from pipeline.runs import RunStore, learn_and_listen
 from pipeline.units import Unit
 
 try:

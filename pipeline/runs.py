@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import os
 import traceback
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+import lsg
 from lsg.files import write_bytes
 from lsg.records import RunDirectory
 from pipeline.errors import UserError
@@ -121,6 +123,32 @@ def run_unit(
             with suppress(OSError):  # a full disk must not hide what failed
                 (directory / FAULT).write_text(traceback.format_exc(), encoding="utf-8")
             raise
+
+
+def learn_and_listen(
+    unit: Unit,
+    store: RunStore,
+    report: Report,
+    checkpoint_seconds: float,
+    tasks: TaskSource | None = None,
+) -> list[str]:
+    """Learn the unit like `run_unit` and return what the library warned of, such as a damaged checkpoint."""
+    ear, logger = _Ear(), logging.getLogger(lsg.__name__)
+    logger.addHandler(ear)
+    try:
+        run_unit(unit, store, report, checkpoint_seconds, tasks)
+    finally:
+        logger.removeHandler(ear)
+    return ear.heard
+
+
+class _Ear(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.heard: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.heard.append(record.getMessage())
 
 
 def _learn(

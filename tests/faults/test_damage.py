@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from lsg import certificate
+from pipeline.board import UnitsFailed
 from pipeline.cli import main
 from pipeline.errors import UserError
-from pipeline.executors import UnitsFailed, run
+from pipeline.executors import run
 from pipeline.machine import Machine
 from pipeline.runs import RunStore
 from pipeline.units import Unit

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from pipeline import commands
+from pipeline.board import UnitsFailed
 from pipeline.cli import main
 from pipeline.errors import UserError
-from pipeline.executors import UnitsFailed
 from tests.pipeline.tiny_experiment import ROOT, prepared_digits
 
 HEAVY = ("torch", "ray", "mlflow", "pandas", "numpy", "pydantic")

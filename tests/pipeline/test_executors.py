@@ -16,8 +16,9 @@ import ray
 
 from lsg import sequence
 from pipeline import on_ray
+from pipeline.board import Board, UnitsFailed
 from pipeline.errors import UserError
-from pipeline.executors import Board, UnitsFailed, run
+from pipeline.executors import run
 from pipeline.machine import Machine, read_machine
 from pipeline.runs import RunStore
 from pipeline.shared_tasks import SharedTasks, Shelf, data_bytes
