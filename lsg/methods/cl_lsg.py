@@ -138,6 +138,7 @@ class ClLsg(Banked):
 
     @classmethod
     def most_widths(cls, settings: ClLsgSettings, architecture: Architecture) -> Widths:
+        """As if all streams grew alike; under a `width_cap` some become wider and the others less wide."""
         return cap_widths(architecture, settings.cap)
 
     def learn(self, task: Task, goal: float | None, trainer: Trainer) -> Lesson:
