@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis.strategies import SearchStrategy, fixed_dictionaries, floats, integers, sampled_from, sets
 
 from lsg.growth import Growth, Room
 from lsg.initial import initial_weights
@@ -76,6 +78,29 @@ def test_a_chunk_is_as_large_as_the_weights_allow() -> None:
     assert opened(math.inf) == {"outer": 6, "inner": 6, "hidden": 12}
     assert opened(140) == widths
     assert opened(140 + 4 * 2 * 3, ["hidden"]) == widths | {"hidden": 7}
+
+
+STREAMS = ("outer", "inner", "hidden")
+
+
+def some_widths(most: int) -> SearchStrategy[dict[str, int]]:
+    return fixed_dictionaries({stream: integers(1, most) for stream in STREAMS})
+
+
+@given(some_widths(8), some_widths(20), integers(0, 5000), floats(0.01, 1.0), sets(sampled_from(STREAMS)))
+def test_what_is_opened_stays_within_the_room_and_takes_what_it_can(
+    widths: dict[str, int], widest: dict[str, int], weights: int, chunk: float, streams: set[str]
+) -> None:
+    architecture = tiny_architecture()
+    wider = Room(architecture, widest, weights).opened(widths, streams, chunk)
+    everything = Room(architecture, widest, math.inf).opened(widths, streams, chunk)
+    for stream in STREAMS:
+        asked = max(1, math.floor(architecture.streams[stream] * chunk + 0.5)) if stream in streams else 0
+        assert widths[stream] <= wider[stream] <= everything[stream]
+        assert everything[stream] == max(widths[stream], min(widths[stream] + asked, widest[stream]))
+    assert wider == widths or architecture.weights(wider) <= weights
+    if architecture.weights(everything) <= weights:
+        assert wider == everything
 
 
 def test_growing_moves_nothing_that_was_there() -> None:
