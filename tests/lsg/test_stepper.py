@@ -6,6 +6,7 @@ the capture by CUDA itself is compared where there is a GPU.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from lsg import seeds
 from lsg.certificate import verify
 from lsg.data import Batches
 from lsg.graphs import CudaGraph
-from lsg.growth import Growth
+from lsg.growth import Growth, Room
 from lsg.initial import initial_weights
 from lsg.masked import MaskedTraining
 from lsg.masks import GateSchedule
@@ -69,9 +70,8 @@ def masked(optimizer: Optimizer, device: str = "cpu") -> MaskedTraining:
 def growing(optimizer: Optimizer, device: str = "cpu") -> MaskedTraining:
     """Grows at the start of the second epoch, and not later."""
     names = [layer.name for layer in tiny_architecture().layers]
-    growth = Growth(
-        1, 1, 0.25, {"outer": 7, "inner": 7, "hidden": 13}, gate_init=0.03, last_epoch=2, masked=names
-    )
+    room = Room(tiny_architecture(), {"outer": 7, "inner": 7, "hidden": 13}, math.inf)
+    growth = Growth(1, 1, 0.25, room, gate_init=0.03, last_epoch=2, masked=names)
     return MaskedTraining(growth.begin(workspace(optimizer, device)), MASKING, 4e-5, growth)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lsg import kernels, optimizers
-from lsg.growth import Growth
+from lsg.growth import Growth, Room
 from lsg.initial import initial_weights
 from lsg.masks import GateSchedule
 from lsg.optimizers import SGD, Adam
@@ -42,7 +43,8 @@ def stage_2_workspace() -> Workspace:
         grid = workspace.table.kernel_grid(workspace.trainable, layer.name)
         grid.copy_(torch.rand(grid.shape, generator=draw) < 0.4)
     caps, names = {"outer": 6, "inner": 5, "hidden": 8}, [layer.name for layer in architecture.layers]
-    workspace = Growth(1, 2, chunk=0.4, caps=caps, gate_init=0.0, last_epoch=1, masked=names).begin(workspace)
+    room = Room(architecture, caps, math.inf)
+    workspace = Growth(1, 2, chunk=0.4, room=room, gate_init=0.0, last_epoch=1, masked=names).begin(workspace)
     logit = workspace.logit.value
     logit.copy_(0.005 + 0.004 * torch.randn(len(logit), generator=draw, dtype=torch.float64))
     workspace.gate_logit.value[workspace.candidate] = 0.01 * torch.randn(
