@@ -10,7 +10,7 @@ from pipeline.report.statistics import REFERENCE, SUBJECT, Estimate, estimate, t
 
 
 def lead(frames: Frames) -> list[str]:
-    """Best average, smallest size, and CL-LSG against Scratch; means over seeds."""
+    """Best average and what is level with it, smallest size, CL-LSG against Scratch; means over seeds."""
     table = totals(frames)
     return list(_sentences(frames, table))
 
@@ -18,7 +18,7 @@ def lead(frames: Frames) -> list[str]:
 def _sentences(frames: Frames, table: pd.DataFrame) -> Iterator[str]:
     means = table.drop(columns="seed").groupby("method", sort=False).mean().loc[frames.methods]
     best, smallest = str(means["average"].idxmax()), str(means["size"].idxmin())
-    yield f"Highest average accuracy: {best}, {_reached(table, best)}."
+    yield f"Highest average accuracy: {best}, {_reached(table, best)}{level_with(table, best)}."
     yield f"Smallest: {smallest}, {_reached(table, smallest)}."
     if SUBJECT in means.index:
         one, other = means.loc[SUBJECT], means.loc[REFERENCE]
@@ -32,12 +32,28 @@ def _sentences(frames: Frames, table: pd.DataFrame) -> Iterator[str]:
 
 def beside_reference(table: pd.DataFrame) -> str:
     """How far CL-LSG lies from Scratch, seed by seed, and whether several seeds tell the two apart."""
-    average = table.pivot(index="seed", columns="method", values="average")
-    gain = estimate(average[SUBJECT] - average[REFERENCE])
+    gain = _gain(table, SUBJECT, REFERENCE)
     side = "above" if gain.mean >= 0 else "below"
     words = f"{percent(Estimate(abs(gain.mean), gain.half)).text} points {side} {REFERENCE}"
-    apart = gain.half is None or abs(gain.mean) > gain.half
-    return words if apart else f"{words}, so not told apart"
+    return words if _told_apart(gain) else f"{words}, so not told apart"
+
+
+def level_with(table: pd.DataFrame, method: str) -> str:
+    """The methods that several seeds do not tell apart from this one."""
+    others = [other for other in table["method"].unique() if other != method]
+    level = [other for other in others if not _told_apart(_gain(table, method, other))]
+    return f", not told apart from {', '.join(level)}" if level else ""
+
+
+def _gain(table: pd.DataFrame, method: str, other: str) -> Estimate:
+    """How far a method's average lies above another's, seed by seed."""
+    average = table.pivot(index="seed", columns="method", values="average")
+    return estimate(average[method] - average[other])
+
+
+def _told_apart(gain: Estimate) -> bool:
+    """Whether the seeds decide between two methods; one seed has no interval that could say no."""
+    return gain.half is None or abs(gain.mean) > gain.half
 
 
 def _reached(table: pd.DataFrame, method: str) -> str:

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from pipeline.report.lead import beside_reference
+from pipeline.report.lead import beside_reference, level_with
 
 
 @pytest.mark.parametrize(
@@ -23,3 +23,19 @@ def test_a_gain_is_taken_seed_by_seed_and_told_apart_only_beyond_its_interval(
     rows = [("scratch", seed, average) for seed, average in enumerate(scratch)]
     rows += [("cl-lsg", seed, scratch[seed] + gain) for seed, gain in enumerate(gains)]
     assert beside_reference(pd.DataFrame(rows, columns=["method", "seed", "average"])) == words
+
+
+def averages(**by_method: list[float]) -> pd.DataFrame:
+    rows = [(name, seed, value) for name, values in by_method.items() for seed, value in enumerate(values)]
+    return pd.DataFrame(rows, columns=["method", "seed", "average"])
+
+
+def test_the_best_is_named_with_the_methods_that_seeds_do_not_tell_from_it() -> None:
+    """The gains are 0.01, 0.00 and 0.03, which is 0.013 +- 0.038, and 0.10, 0.10 and 0.11, 0.103 +- 0.014."""
+    table = averages(best=[0.30, 0.31, 0.32], level=[0.29, 0.31, 0.29], worse=[0.20, 0.21, 0.21])
+    assert level_with(table, "best") == ", not told apart from level"
+    assert level_with(table, "worse") == ""
+
+
+def test_one_seed_decides_nothing_and_says_so_nowhere() -> None:
+    assert level_with(averages(best=[0.3], other=[0.2999]), "best") == ""
