@@ -15,7 +15,7 @@ FLOAT_BYTES = 4
 
 @dataclass(frozen=True)
 class Size:
-    """Model size over the weights of the dense 1x network (methods.md 4.3).
+    """Model size over the weights of the dense 1x network (docs/methods.md).
 
     allocated: shared weights in the allocated channels, used or not (the paper's "Model Size").
     used: shared weights that some task owns.

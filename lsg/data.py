@@ -120,12 +120,27 @@ def normalised(images: Tensor, task: Task, device: torch.device | str, dtype: to
     return ((images.to(device).to(dtype) / 255 - mean) / std).contiguous(memory_format=torch.channels_last)
 
 
+def batch_sizes(images: int, batch_size: int) -> list[int]:
+    """How many images each batch of an epoch has: the last one may be smaller.
+
+    A last image alone joins the batch before it: where a network leaves one position of it, BatchNorm would
+    have a single value to take the deviation of.
+    """
+    sizes = [batch_size] * (images // batch_size)
+    left = images % batch_size
+    if left == 1 and sizes:
+        sizes[-1] += 1
+    elif left:
+        sizes.append(left)
+    return sizes
+
+
 class Batches:
     """The training batches of one task.
 
     Args:
         task: whose train split.
-        batch_size: the last batch of an epoch may be smaller.
+        batch_size: see `batch_sizes`.
         crop_padding: random crops out of the image padded with that many black pixels; 0 for none.
         flip: mirror each image with probability 1/2.
         seed: of the order, the crops and the flips.
@@ -141,7 +156,7 @@ class Batches:
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        self.task, self.batch_size, self.seed = task.number, batch_size, seed
+        self.task, self.seed = task.number, seed
         self.crop_padding, self.flip, self.device = crop_padding, flip, device
         height, width = task.train.images.shape[2:]
         padded = pad(task.train.images, (crop_padding,) * 4)
@@ -149,9 +164,10 @@ class Batches:
         self.windows = windows.permute(0, 2, 3, 4, 5, 1)
         """`[N, shifts down, shifts right, H, W, C]`, a view: an image in memory's order."""
         self.labels = task.train.labels.to(device)
+        self.sizes = batch_sizes(len(self.labels), batch_size)
 
     def __len__(self) -> int:
-        return -(-len(self.labels) // self.batch_size)
+        return len(self.sizes)
 
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """The epoch's batches: images `[B, C, H, W]`, labels `[B]`. Epochs count from 1."""
@@ -166,7 +182,7 @@ class Batches:
         shifts = torch.randint(2 * self.crop_padding + 1, (2, count), generator=draws)
         flips = torch.rand(count, generator=draws) < 0.5
         plan = torch.stack([order, shifts[0], shifts[1], flips.long()]).to(self.device)
-        rows: tuple[Tensor, ...] = plan.split(self.batch_size, 1)
+        rows: tuple[Tensor, ...] = plan.split(self.sizes, 1)
         return rows
 
     def batch(self, rows: Tensor) -> tuple[Tensor, Tensor]:

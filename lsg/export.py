@@ -1,4 +1,4 @@
-"""One task's network on its own: a file that any PyTorch loads, from raw pixels to logits.
+"""One task's network on its own: a file that PyTorch loads without this library, from raw pixels to logits.
 
 The network is compact: it has the channels that the task had, and kernels whose bit is off are zeros. The
 task's normalisation is inside, so that images go in as they are stored; the names of its classes stand in
@@ -23,7 +23,10 @@ CLASSES = "classes.json"
 
 
 class Standalone(nn.Module):
-    """A task's network behind its normalisation: images 0 to 255 `[B, C, H, W]`, any type, to logits."""
+    """A task's network behind its normalisation: images 0 to 255 `[B, C, H, W]` to logits.
+
+    As a module it takes any type of numbers; the exported file takes uint8.
+    """
 
     def __init__(self, network: nn.Module, mean: list[float], std: list[float]) -> None:
         super().__init__()

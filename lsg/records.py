@@ -13,6 +13,7 @@ Only `seconds.json` differs between two equal runs.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,13 @@ FORMAT = 1
 LAST_RECORD = "last_record"
 """Key of the result: digest of the last task's record, where the chain of records ends."""
 Record = dict[str, Any]
+
+
+def _goes_on(name: str, known: Any, asked: Any) -> bool:
+    """Whether a job with one value of `job.json` can go on where one with the other stopped."""
+    if name == "tasks":
+        return bool(asked[: len(known)] == known)
+    return bool(known.items() <= asked.items() if name == "goals" else known == asked)
 
 
 class RunDirectory:
@@ -103,6 +111,20 @@ class RunDirectory:
     def write_record(self, task: int, record: Record) -> None:
         """Write the task's record, after which the task counts as learned."""
         write_json(self.record_path(task), record)
+
+    def take(self, job: Record) -> None:
+        """Make the directory this job's, which may be the one it has had with more tasks and their goals.
+
+        Raises ValueError, which names a difference, if it is another's.
+        """
+        path, asked = self.path / "job.json", json.loads(json.dumps(job))
+        for name, known in self.job().items() if path.exists() else ():
+            if not _goes_on(name, known, asked.get(name)):
+                raise ValueError(
+                    f"{self.path} is the directory of another job, with {name} {known!r} and not "
+                    f"{asked.get(name)!r}; take another directory, or delete this one"
+                )
+        write_json(path, job)
 
     def job(self) -> dict[str, Any]:
         """What the directory is for. Raises FileNotFoundError or DamagedFileError."""

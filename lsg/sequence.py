@@ -1,7 +1,7 @@
 """Learning a sequence of tasks into a run directory: resumable, recorded, certified.
 
-For each task: learn, write its tensors, evaluate all tasks so far, write its record, check that no earlier
-task has changed. Started again in the same directory it goes on where it stopped.
+For each task: learn, check that no earlier task has changed, write its tensors, evaluate all tasks so far,
+write its record. Started again in the same directory it goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from lsg.events import EventLog, Report, ignore
 from lsg.files import DamagedFileError, write_json
 from lsg.methods.method import DECISION_SPLIT, Lesson, Method, Protocol
 from lsg.records import FORMAT, LAST_RECORD, Record, RunDirectory
+from lsg.settings import require
 from lsg.training import Trainer, TrainSettings
 
 
@@ -31,6 +32,7 @@ class Job:
     """One method over one sequence of tasks.
 
     Args:
+        tasks: numbers that rise; for another order, number the tasks of `data` in it.
         data: folder of the prepared tasks, or another source of them.
         network: `name` and options of the architecture.
         settings: of the method, an instance of its `Settings`.
@@ -52,6 +54,10 @@ class Job:
     start: Path | None = None
     threads: int = 1
     device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        rising = bool(self.tasks) and list(self.tasks) == sorted(set(self.tasks))
+        require(rising, "tasks", self.tasks, "one or more numbers that rise")
 
     @property
     def source(self) -> TaskSource:
@@ -85,14 +91,16 @@ def learn_sequence(
     """Learn the job's tasks into `directory` and return what `result.json` then holds.
 
     Raises:
+        ValueError: if the directory is another job's.
         ForgettingError: if a task's network changed after it was learned.
         DamagedFileError: for a damaged task, record or data file.
         OSError: if something cannot be written; what was learned before stays.
     """
     torch.set_num_threads(job.threads)
+    torch.backends.cudnn.allow_tf32 = False  # a GPU's convolutions would have 10 bits of float32's 23
     directory.mkdir(parents=True, exist_ok=True)
+    RunDirectory(directory).take(job.described())
     RunDirectory(directory).remove_leftovers()
-    write_json(directory / "job.json", job.described())
     return Sequence(job, RunDirectory(directory), report, checkpoint_seconds).learn()
 
 
@@ -160,6 +168,8 @@ class Sequence:
         self.trainer.begin_task(number, max(self.records, default=None))
         self.method.remaining = len(self.job.tasks) - 1 - self.job.tasks.index(number)
         lesson = self.method.learn(task, self.job.goals.get(number), self.trainer)
+        for earlier in () if self.method.forgets else self.records:
+            certificate.check_network(earlier, self.method.network(earlier), self.records[earlier])
         record = self._written(task, lesson)
         self.log.append({"event": "task", **record})
         self.run.write_record(number, record)
@@ -167,8 +177,6 @@ class Sequence:
         training = sum(log.seconds for log in self.trainer.logs)
         self.run.add_seconds(number, max(training, time.perf_counter() - started))
         self.checkpoints.clear()
-        for earlier in () if self.method.forgets else self.records:
-            certificate.check_network(earlier, self.method.network(earlier), self.records[earlier])
 
     def _written(self, task: Task, lesson: Lesson) -> Record:
         """Write the task's tensors; its record, evaluated and fingerprinted."""

@@ -33,7 +33,7 @@ BACKWARD_COST = 3
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """Optimisation of weights, shared by all methods (defaults: CPG's, methods.md 4.1).
+    """Optimisation of weights, shared by all methods (defaults: CPG's).
 
     optimizer: sgd (Nesterov), adam or adamw.
     lr, momentum: of the weights, biases and BatchNorm; momentum is for sgd.

@@ -77,11 +77,11 @@ example
 """
 
 MACHINE = """\
-how units run (changes no result; none of it is in params.yaml)
+how units run (not in params.yaml, as it changes no result, but for threads and CPU or GPU)
   CL_LSG_EXECUTOR            ray (default) or local
   CL_LSG_WORKERS             units at a time (default: CPUs / threads)
   CL_LSG_THREADS             torch threads of a unit (default 1; part of a unit's identity)
-  CL_LSG_GPU_SHARE           GPUs of a unit, 0 = CPU (default: what there is)
+  CL_LSG_GPU_SHARE           GPUs of a unit, 0 = CPU (default: what there is); CPU or GPU is part of identity
   CL_LSG_CHECKPOINT_SECONDS  seconds between checkpoints (default 20)
   CL_LSG_RUNS                where units lie (default runs/)
   CL_LSG_TRACKING            mlflow (default) or off
@@ -229,7 +229,7 @@ def _add_views(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="what these records in results/BENCH hold, as one: seeds or methods learned at other times",
     )
 
-    export = _command(commands, "export", "write one task's network to a file that any PyTorch loads")
+    export = _command(commands, "export", "write one task's network to a file for torch.export.load alone")
     export.add_argument("directory", type=Path, metavar="DIR", help="a unit's directory")
     export.add_argument("--task", type=_positive, required=True, metavar="N", help="which task's network")
     export.add_argument("--to", type=Path, required=True, metavar="FILE.pt2", help="the file to write")

@@ -150,7 +150,8 @@ def _export(arguments: Arguments) -> None:
     except (DamagedFileError, FileNotFoundError, KeyError) as error:
         raise UserError(str(error.args[0] if isinstance(error, KeyError) else error)) from error
     print(
-        f"{arguments.to}: task {arguments.task}, images 0 to 255 to logits; torch.export.load(...).module()"
+        f"{arguments.to}: task {arguments.task}, uint8 images [B, C, H, W] to logits; "
+        "torch.export.load(...).module()"
     )
 
 

@@ -210,6 +210,7 @@ class Plan:
     def _at_most(self, method: str, tasks: tuple[int, ...]) -> dict[str, Any]:
         """A unit's `task_steps` and `macs`."""
         from lsg.cost import training_macs
+        from lsg.data import batch_sizes
         from lsg.methods import METHODS
 
         kind, train, settings = METHODS[method], self.experiment.train, self.experiment.learn[method]
@@ -219,7 +220,7 @@ class Plan:
         for task in tasks:
             images, classes = entries[task]["train"], len(entries[task]["classes"])
             epochs = kind.most_epochs(settings, train.epochs, task == tasks[0])
-            steps.append(epochs * -(-images // train.batch_size))
+            steps.append(epochs * len(batch_sizes(images, train.batch_size)))
             macs += training_macs(self.architecture, widths, classes, epochs * images)
         return {"task_steps": tuple(steps), "macs": macs}
 

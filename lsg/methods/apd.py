@@ -14,7 +14,7 @@ as they are until the next time: theta_j = sigma * sigmoid(M_j) + tau_j + local.
 Old tasks use the newest sigma, so they may drift: the method forgets. A task's file holds the whole state
 after it: sigma, groups, and for each task M, its non-zero tau, and its private tensors.
 
-From the official code (jaehong31/APD; methods.md 5.7), through the shared loop: Adam with a rate of its own
+From the official code (jaehong31/APD; docs/methods.md), through the shared loop: Adam with a rate of its own
 that decays every epoch; batch size, epochs, augmentation and the use of the last epoch are the loop's
 (official: batches of 100, the best of the last five epochs on validation). Its factor 10 on all gradients is
 a tenth of Adam's epsilon here. There M_j also gets gradients, though meant to be fixed; and tau is cut off at

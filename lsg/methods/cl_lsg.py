@@ -8,7 +8,9 @@ channels and kernels whose mask is off are given back; what it used is frozen fo
     minimise  CE(f(w * m^s * m^a * m^g; x_t), y_t) + lambda * sum sigma(beta kappa s)        (equations 1, 2)
                                                    + mu * weights that m^a lets through     (ours, 0 in print)
 
-Stage 2 of a later task begins where stage 1 was not good enough, so it has no mu.
+mu belongs to task 1 alone, which leaves room in its network for the tasks to come. A later task finds its
+released kernels at weight 0, where a mask does not change the loss: with mu they would all go before they
+had learned anything.
 
 Learned for a task: m^s, m^a, m^g, released and new kernels, biases, BatchNorm, head. Stored for it: one bit
 a kernel, the kernels it added, and its private vectors.
@@ -47,7 +49,7 @@ SHUT = -1.0
 
 @dataclass(frozen=True)
 class ClLsgSettings:
-    """Coefficients of CL-LSG (sources: the paper's A.4, KSM's code, Yuan et al.'s growth; methods.md 5-6).
+    """Coefficients of CL-LSG (sources: the paper's A.4, KSM's code, Yuan et al.'s growth).
 
     seed_fraction: share of every stream's 1x channels that the seed network has.
     cap: most weights the network may reach, over the 1x network's.
@@ -58,8 +60,7 @@ class ClLsgSettings:
     chunk: candidates a chunk, as a share of each stream's 1x channels.
     gate_init, gate_scale, gate_final_beta: s of a new candidate; kappa; the last beta.
     penalty: lambda, on the sum of the candidates' keep probabilities.
-    mask_penalty: mu, on the number of new and released weights that m^a lets through, but not in stage 2 of
-        a task after the first.
+    mask_penalty: mu, on the number of weights that m^a lets through in task 1.
     selective, attentive, retrain: the parts of the method (table 8): masks m^s on preserved kernels, masks
         m^a on new and released ones, training of released kernels. Without all three it is growth alone.
     linear_masks: kernel masks in fully connected layers too, where a kernel is one weight; without them a
@@ -158,8 +159,10 @@ class ClLsg(Banked):
 
     def _grow_seed(self, task: Task, trainer: Trainer) -> tuple[Solution, Lesson]:
         """Task 1: candidates beside the seed's channels, in one pass (section 3.2)."""
-        lesson = Lesson("grew")
-        solution, _ = self._grow(self._seed(task, trainer), task, trainer, lesson)
+        seed, lesson = self._seed(task, trainer), Lesson("grew")
+        solution, _ = self._grow(seed, task, trainer, lesson)
+        if solution.widths == seed.widths:
+            lesson.reason = "grew_zero"
         return solution, lesson
 
     def _reuse(self, task: Task, goal: float | None, trainer: Trainer) -> tuple[Solution, Lesson]:
@@ -169,13 +172,10 @@ class ClLsg(Banked):
         workspace = self._train(REUSE, self._picked(task, trainer), task, trainer)
         reused = settled(workspace)
         before = lesson.stage_accuracy[REUSE] = self.judged(reused, task, trainer)
-        self.decide(
-            lesson, "grow", before < goal, before, goal, "below_target" if before < goal else "target_met"
-        )
-        if before >= goal:
-            return reused, lesson
-        if not self._can_grow():
-            lesson.reason = "at_cap"
+        grows = before < goal and self._can_grow()
+        lesson.reason = "below_target" if grows else "no_room" if before < goal else "target_met"
+        self.decide(lesson, "grow", grows, before, goal, lesson.reason)
+        if not grows:
             return reused, lesson
         start = workspace if self.settings.grow_from == "reused" else self._picked(task, trainer)
         grown, after = self._grow(start, task, trainer, lesson)
@@ -230,8 +230,8 @@ class ClLsg(Banked):
         """Run one stage; the workspace is another one if it grew."""
         settings, train = self.settings, trainer.settings
         gates = GateSchedule(settings.gate_scale, settings.gate_final_beta, train.epochs)
-        spares = number == REUSE or not self.bank.tasks
-        masking = Masking(settings.noise, gates, settings.penalty, settings.mask_penalty if spares else 0.0)
+        mask_penalty = 0.0 if self.bank.tasks else settings.mask_penalty
+        masking = Masking(settings.noise, gates, settings.penalty, mask_penalty)
         training = MaskedTraining(workspace, masking, train.weight_decay, growth)
         trainer.run(Stage(number, settings.mask_rates()), training, task)
         return training.workspace

@@ -30,7 +30,7 @@ import torch
 from torch import Tensor, nn
 
 from lsg.bank import Solution
-from lsg.data import Task
+from lsg.data import Task, batch_sizes
 from lsg.methods.elementwise import GradualPruning, Ramp, SingleWeights, WeightTraining, epochs_of
 from lsg.methods.method import Growing, Lesson
 from lsg.networks.architecture import Architecture, Widths
@@ -295,7 +295,7 @@ class Cpg(SingleWeights):
         settings, train = self.settings, trainer.settings
         epochs, batches = (
             epochs_of(settings.level_epochs, train.epochs),
-            -(-len(task.train) // train.batch_size),
+            len(batch_sizes(len(task.train), train.batch_size)),
         )
         ramp = Ramp(*ends, max(1, round(settings.prune_share * epochs * batches)), settings.prune_frequency)
         workspace, earlier = self.workspace(solution, trainer, True), self.earlier(solution.widths)

@@ -43,7 +43,7 @@ RETRAIN, EXPAND, SPLIT = 2, 3, 4
 
 @dataclass(frozen=True)
 class DenSettings:
-    """Coefficients of DEN (official defaults in brackets: DEN_run.py; methods.md 5.5).
+    """Coefficients of DEN (official defaults in brackets: DEN_run.py).
 
     l1, group_lasso: proximal thresholds of a step at rate 1e-3; they scale with the rate (1e-5, 1e-3 with
         Adam; with SGD 1e-3 emptied every new unit on CIFAR-100 Split).

@@ -5,7 +5,7 @@ owns every kernel that it keeps. It is CL-LSG's growth without m^s, m^a and rele
 
     minimise  CE(f(w * m^g; x_t), y_t) + lambda * sum sigma(beta kappa s)                      (equation 1)
 
-No code of the original is public, and it learns single tasks; methods.md 5.4 says what is known of it.
+No code of the original is public, and it learns single tasks; docs/methods.md says what we made of it.
 Learned for a task: m^g, new kernels, biases, BatchNorm, head. Stored: the kernels it added, private vectors.
 """
 
@@ -80,7 +80,7 @@ class Grow(ClLsg):
             return super()._reuse(task, goal, trainer)
         lesson, workspace = Lesson("grew"), self._picked(task, trainer)
         if not self._can_grow():
-            lesson.reason = "at_cap"
+            lesson.reason = "no_room"
             solution = settled(self._train(REUSE, workspace, task, trainer))
             lesson.stage_accuracy[REUSE] = self.judged(solution, task, trainer)
             return solution, lesson

@@ -10,7 +10,7 @@ The first column is the dense 1x network. Later columns are thinner, all by one 
 `tasks` columns end at `final_size` (the paper's Table 5: +0.08x a task to 1.7x). The equation is that of
 HAT's, MNTDP's and Avalanche's code, with HAT's 1x1 convolutions and without an adapter into the head, which
 HAT declares but does not use for the task at hand; other than in HAT's code, an earlier column runs with its
-own lateral connections, as it was trained (methods.md 5.3).
+own lateral connections, as it was trained.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ import torch
 from torch.nn.functional import pad
 
 from lsg import seeds
-from lsg.data import Batches, Split, Task, TaskFolder, load_task
+from lsg.data import Batches, Split, Task, TaskFolder, batch_sizes, load_task
 from lsg.files import DamagedFileError
 from tests.lsg.tiny import tiny_task, write_tiny_tasks
 
@@ -23,7 +23,7 @@ def arange_task(count: int = 5) -> Task:
 def test_without_augmentation_an_epoch_is_a_permutation_of_the_normalised_images() -> None:
     task = arange_task()
     batches = list(Batches(task, 2, crop_padding=0, flip=False, seed=1).epoch(1))
-    assert [len(labels) for _, labels in batches] == [2, 2, 1]
+    assert [len(labels) for _, labels in batches] == [2, 3]
     images, labels = torch.cat([x for x, _ in batches]), torch.cat([y for _, y in batches])
     assert sorted(labels.tolist()) == [0, 1, 2, 3, 4]
     by_hand = task.train.images[labels].float() / 255
@@ -49,6 +49,18 @@ def test_crops_and_flips_are_slices_of_the_padded_image() -> None:
         down, right = shifts[0, place], shifts[1, place]
         crop = padded[:, down : down + 4, right : right + 4]
         assert torch.equal(images[place], crop.flip(2) if flips[place] else crop)
+
+
+def test_a_last_image_alone_joins_the_batch_before_it() -> None:
+    assert batch_sizes(8, 4) == [4, 4]
+    assert batch_sizes(9, 4) == [4, 5]
+    assert batch_sizes(10, 4) == [4, 4, 2]
+    assert batch_sizes(3, 4) == [3]
+    assert batch_sizes(1, 4) == [1]
+    images = len(tiny_task(1).train)
+    batches = Batches(tiny_task(1), images - 1, 0, False, seed=3)
+    assert [len(labels) for _, labels in batches.epoch(1)] == [images]
+    assert len(batches) == 1
 
 
 def test_one_digest_for_any_history_and_thread_count() -> None:

@@ -103,6 +103,17 @@ def test_a_met_goal_stops_after_stage_1(data: Path, tmp_path: Path) -> None:
     assert record["growth"]["channels_before"] == record["growth"]["channels_after"]
 
 
+def test_a_task_without_room_to_grow_says_so(data: Path, tmp_path: Path) -> None:
+    """The share is too small for any channel, so task 1 keeps its seed and task 2 has no stage 2."""
+    settings = METHODS["cl-lsg"].Settings(cap=2.0, growth_share=1e-6, mask_lr=5e-3)
+    learn_sequence(job(data, tasks=(1, 2), settings=settings), tmp_path)
+    first, second = (RunDirectory(tmp_path).record(task) for task in (1, 2))
+    assert first["reason"] == "grew_zero"
+    assert [decision["answer"] for decision in second["decisions"]] == [False]
+    assert second["reason"] == second["decisions"][0]["reason"] == "no_room"
+    assert [stage["stage"] for stage in second["stages"]] == [1]
+
+
 def test_stored_size_is_the_bytes_on_disk(data: Path, tmp_path: Path) -> None:
     learn_sequence(job(data), tmp_path)
     total = 0
@@ -246,6 +257,24 @@ def test_a_torn_checkpoint_costs_time_only(data: Path, tmp_path: Path) -> None:
     assert deterministic_files(torn) == deterministic_files(tmp_path / "whole")
 
 
+def test_another_job_does_not_go_on_in_this_directory(data: Path, tmp_path: Path) -> None:
+    learn_sequence(job(data, tasks=(1,)), tmp_path)
+    before = (tmp_path / "job.json").read_bytes()
+    with pytest.raises(ValueError, match=r"another job, with tasks \[1\] and not \[2, 3\]; take another"):
+        learn_sequence(job(data, tasks=(2, 3)), tmp_path)
+    with pytest.raises(ValueError, match=r"another job, with goals \{'1': 1.0, .* and not \{'1': 0.5\}"):
+        learn_sequence(job(data, tasks=(1, 2), goals={1: 0.5}), tmp_path)
+    with pytest.raises(ValueError, match="another job, with protocol 'paper' and not 'clean'"):
+        learn_sequence(job(data, protocol="clean", tasks=(1,)), tmp_path)
+    assert (tmp_path / "job.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("tasks", [(), (2, 1), (1, 1)])
+def test_tasks_are_numbers_that_rise(data: Path, tasks: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="tasks must be one or more numbers that rise"):
+        job(data, tasks=tasks)
+
+
 def test_a_damaged_task_file_is_named(data: Path, tmp_path: Path) -> None:
     learn_sequence(job(data), tmp_path)
     path = tmp_path / "task_02.safetensors"
@@ -302,8 +331,12 @@ def test_fires_when_frozen_kernels_are_overwritten(
             bank.weights[name][used] = solution.weights[name][used]
 
     monkeypatch.setattr(Bank, "add", overwriting)
-    with pytest.raises(ForgettingError, match=r"task 1 was changed .*(stem|conv1|conv2|fc)\.weight moved"):
-        learn_sequence(job(data), tmp_path)
+    moved = r"task 1 was changed .*(stem|conv1|conv2|fc)\.weight moved"
+    for _again in range(2):
+        with pytest.raises(ForgettingError, match=moved):
+            learn_sequence(job(data), tmp_path)
+        assert RunDirectory(tmp_path).learned() == [1]
+    assert not (tmp_path / "result.json").exists()
 
 
 def test_fires_when_a_batchnorm_statistic_is_touched(
