@@ -1,6 +1,6 @@
 """The weight bank: every shared kernel once, its owner, and what each task uses of it.
 
-A kernel belongs to the task that learned it last and first (owner 1, 2, ...) or to nobody (owner 0:
+A kernel belongs to the one task that learned it (owner 1, 2, ...) or to nobody (owner 0:
 allocated but released, free for a later task). A task's network is a function of its own record: widths,
 `used` bits, its biases, BatchNorm and head. Kernels and channels that came later are in none of its bits.
 

@@ -61,8 +61,8 @@ class KernelTable:
         sizes |= {IMAGE: architecture.image_shape[0], CLASSES: classes}
         inputs, outputs = [], []
         for layer in self.layers:
-            row = self._channel_indices(layer.target, sizes)
-            column = self._channel_indices(layer.source, sizes).repeat_interleave(layer.repeat)
+            row = self.channel_indices(layer.target, sizes[layer.target])
+            column = self.channel_indices(layer.source, sizes[layer.source]).repeat_interleave(layer.repeat)
             inputs.append(column.repeat(len(row)))
             outputs.append(row.repeat_interleave(len(column)))
         self.input = torch.cat(inputs).to(device)
@@ -92,9 +92,10 @@ class KernelTable:
             channel += width
         self.channels = channel
 
-    def _channel_indices(self, stream: str, sizes: dict[str, int]) -> Tensor:
+    def channel_indices(self, stream: str, size: int) -> Tensor:
+        """The index of each of a stream's `size` channels; an image's and classes' are always on."""
         if stream in (IMAGE, CLASSES):
-            return torch.full((sizes[stream],), ALWAYS_ON)
+            return torch.full((size,), ALWAYS_ON)
         span = self.channels_of[stream]
         return torch.arange(span.start, span.stop)
 

@@ -18,14 +18,13 @@ geometrically from 1 with the epochs in which the channel was on. A channel is k
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 Noise = Literal["logit", "eq5", "none"]
-NOISES = get_args(Noise)
 
 THRESHOLD = 0.005
 INITIAL_LOGIT = 0.01

@@ -20,9 +20,8 @@ class PlainTraining:
 
     Args:
         network: images to logits; only what the optimizer holds is trained.
-        optimizer: its parameter groups' rates are set to the schedule's rate times the group's `scale`
-            entry (1 where it has none), or to the schedule's mask rate in groups with `mask` true. On a GPU
-            one of Adam's kind counts its steps there.
+        optimizer: its parameter groups' rates are set to the schedule's rate, or to its mask rate in groups
+            with `mask` true. On a GPU one of Adam's kind counts its steps there.
         macs: multiply-accumulate operations of one image's forward pass.
         penalty: added to the cross entropy.
         before_step, after_step: called before and after each step of the optimizer with the rate (frozen
@@ -57,7 +56,7 @@ class PlainTraining:
 
     def step(self, rate: float, mask_rate: float, uniform: Uniform) -> None:
         for group in self.optimizer.param_groups:
-            group["lr"] = mask_rate if group.get("mask") else rate * group.get("scale", 1.0)
+            group["lr"] = mask_rate if group.get("mask") else rate
         if self._before_step is not None:
             self._before_step(rate)
         self.optimizer.step()

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from lsg.kernels import ALWAYS_ON, KernelTable
+from lsg.kernels import KernelTable
 from lsg.masks import INITIAL_LOGIT
-from lsg.networks.architecture import CLASSES, HEAD, Architecture, Widths
+from lsg.networks.architecture import HEAD, Architecture, Widths
 from lsg.optimizers import Optimizer
 
 STATISTICS = ("running_mean", "running_var")
@@ -132,7 +132,7 @@ class Workspace:
             setattr(self.network.get_submodule(owner), attribute, parameter)
             self.private_parameters.append(parameter)
             self.private_of[name], place = span, span.stop
-            channels.append(self._channel_indices(streams[name], sizes[name]))
+            channels.append(self.table.channel_indices(streams[name], sizes[name]))
         self.private_channel = torch.cat(channels).to(self.device)
         for name in filter(is_statistic, streams):
             self.statistic(name).copy_(starts[name])
@@ -143,12 +143,6 @@ class Workspace:
         if given is not None:
             start[: len(given)] = given.to("cpu", self.dtype)
         return start
-
-    def _channel_indices(self, stream: str, size: int) -> Tensor:
-        if stream == CLASSES:
-            return torch.full((size,), ALWAYS_ON)
-        span = self.table.channels_of[stream]
-        return torch.arange(span.start, span.stop)
 
     def private_vectors(self) -> dict[str, Tensor]:
         """Copies of the task's own vectors: biases, BatchNorm's affine parameters and statistics."""

@@ -110,7 +110,10 @@ class ProximalSteps:
 
 
 def optimizer_of(network: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
-    """The benchmark's optimizer over what is trained, without weight decay: l2 is one of DEN's terms."""
+    """The benchmark's optimizer over what is trained, without weight decay: l2 is one of DEN's terms.
+
+    AdamW is Adam here, because without decay they are the same.
+    """
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
     if settings.optimizer != "sgd":
         return torch.optim.Adam(parameters, lr=settings.lr)

@@ -190,8 +190,8 @@ class SingleWeights(Banked):
     def start(self, task: Task, widths: Widths) -> Solution:
         """Where a task begins: all earlier weights picked, all others taken.
 
-        Freed weights start at 0, new ones at their draw. Biases and BatchNorm are the previous task's, the
-        head is new.
+        Freed weights start at 0; new ones, and all of a unit of which nothing is owned, at their draw. Biases
+        and BatchNorm are the previous task's, the head is new.
         """
         classes = len(task.classes)
         weights = initial_weights(self.architecture, widths, classes, self.seed, task.number)
