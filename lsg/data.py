@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -64,13 +65,21 @@ class TaskSource(Protocol):
 
 @dataclass(frozen=True)
 class TaskFolder:
-    """The folder of a prepared benchmark (see pipeline.prepare)."""
+    """The folder of a prepared benchmark (see pipeline.prepare).
+
+    The manifest is read once: where the folder is prepared anew meanwhile, from other images or in another
+    way, its tensors are no longer those of this manifest and are refused.
+    """
 
     path: Path
 
+    @cached_property
+    def _manifest(self) -> Mapping[str, Any]:
+        return read_json(self.path / "manifest.json")
+
     def manifest(self) -> Mapping[str, Any]:
         """Raises FileNotFoundError or DamagedFileError."""
-        return read_json(self.path / "manifest.json")
+        return self._manifest
 
     def file(self, number: int) -> Path:
         """Where a task's tensors are."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ class Job:
         rising = bool(self.tasks) and list(self.tasks) == sorted(set(self.tasks))
         require(rising, "tasks", self.tasks, "one or more numbers that rise")
 
-    @property
+    @cached_property
     def source(self) -> TaskSource:
         """Where the tasks come from."""
         return TaskFolder(self.data) if isinstance(self.data, Path) else self.data

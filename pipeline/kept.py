@@ -21,6 +21,7 @@ FOLDER = "units"
 def keep(data: Path, stage: str, benchmark: str, units: Iterable[Unit], store: RunStore) -> None:
     """Make data/units/<stage>/<benchmark>/ hold the finished units, and no others."""
     folder = data / FOLDER / stage / benchmark
+    folder.mkdir(parents=True, exist_ok=True)
     wanted = {folder / unit.method / store.directory(unit).name: store.directory(unit) for unit in units}
     for directory in folder.glob("*/*"):
         if directory not in wanted:

@@ -21,7 +21,7 @@ from lsg.files import write_bytes
 from lsg.records import RunDirectory
 from pipeline.errors import UserError
 from pipeline.records import damage_named
-from pipeline.units import Unit
+from pipeline.units import Unit, data_digest
 
 if TYPE_CHECKING:
     from lsg.data import TaskSource
@@ -168,16 +168,26 @@ def _learn(
 
 
 def job_of(unit: Unit, store: RunStore, tasks: TaskSource | None = None) -> Job:
-    """The unit as the library takes it; imports torch. `tasks` are its data, else those of its folder."""
-    from lsg import sequence
+    """The unit as the library takes it; imports torch. `tasks` are its data, else those of its folder.
 
+    Raises UserError where they are not the ones that the unit's key covers.
+    """
+    from lsg import sequence
+    from lsg.data import TaskFolder
+
+    source = tasks or TaskFolder(unit.prepared)
+    if data_digest(source.manifest()) != unit.data:
+        raise UserError(
+            f"{unit.prepared} does not hold the tasks that {unit.name} was planned for: another command has "
+            "prepared them anew since; give this command again, or use another checkout for other data"
+        )
     return sequence.Job(
         benchmark=unit.benchmark,
         method=unit.method,
         protocol=unit.protocol,
         seed=unit.seed,
         tasks=unit.tasks,
-        data=tasks or unit.prepared,
+        data=source,
         network=unit.network,
         train=unit.train,
         settings=unit.settings,

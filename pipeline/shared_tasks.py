@@ -40,7 +40,8 @@ class Shelf:
     """The driver's side. What it has put stays in the object store as long as this or a unit refers to it."""
 
     def __init__(self) -> None:
-        self._put: dict[Path, Reference] = {}
+        self._put: dict[str, Reference] = {}
+        """By the digest of their images and labels."""
 
     def tasks(self, prepared: Path, numbers: Iterable[int]) -> SharedTasks:
         """The tasks of a prepared folder; those that are new here are read, checked and put.
@@ -48,14 +49,15 @@ class Shelf:
         Raises like `lsg.data.TaskFolder`, and Ray's ObjectStoreFullError.
         """
         folder = TaskFolder(prepared)
-        return SharedTasks(folder.manifest(), {number: self._reference(folder, number) for number in numbers})
+        digests = {entry["task"]: entry["digest"] for entry in folder.manifest()["tasks"]}
+        wanted = {number: self._reference(folder, number, digests[number]) for number in numbers}
+        return SharedTasks(folder.manifest(), wanted)
 
-    def _reference(self, folder: TaskFolder, number: int) -> Reference:
-        path = folder.file(number)
-        if path not in self._put:
+    def _reference(self, folder: TaskFolder, number: int, digest: str) -> Reference:
+        if digest not in self._put:
             arrays = {name: tensor.numpy() for name, tensor in folder.tensors(number).items()}
-            self._put[path] = ray.put(arrays)
-        return self._put[path]
+            self._put[digest] = ray.put(arrays)
+        return self._put[digest]
 
 
 def data_bytes(units: Iterable[Unit]) -> int:

@@ -111,6 +111,12 @@ class Unit:
         return f"{self.method} {self.label}"
 
 
+def data_digest(manifest: Mapping[str, Any]) -> str:
+    """Over what a manifest says of images and tasks, with the tasks' digests and their classes' names."""
+    content = {name: manifest[name] for name in ("image_shape", "tasks")}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
 @dataclass(frozen=True)
 class Plan:
     """Makes the units of one benchmark from its experiment, its prepared tasks and the machine's numerics.
@@ -194,7 +200,7 @@ class Plan:
             network=self.experiment.network,
             train=self.experiment.train,
             settings=settings,
-            data=self._data_digest(),
+            data=data_digest(self.manifest),
             code=method_digest(method, self.experiment.network["name"]),
             numerics=self.numerics,
             goals=goals or {},
@@ -202,10 +208,6 @@ class Plan:
             prepared=self.prepared,
             **self._at_most(method, tasks),
         )
-
-    def _data_digest(self) -> str:
-        """Over the manifest, which holds the tasks' digests and the names of their classes."""
-        return hashlib.sha256(json.dumps(self.manifest, sort_keys=True).encode()).hexdigest()
 
     def _at_most(self, method: str, tasks: tuple[int, ...]) -> dict[str, Any]:
         """A unit's `task_steps` and `macs`."""

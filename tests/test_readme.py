@@ -1,4 +1,4 @@
-"""What the README shows works as it stands there."""
+"""What the README shows works as it stands there, and the list of files names every file."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from tests.lsg.tiny import write_tiny_tasks
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+FILES = (ROOT / "docs/files.md").read_text()
 
 
 def test_the_python_example_gives_a_task_s_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,4 +60,4 @@ def test_the_tree_names_every_file_of_the_library_and_the_pipeline() -> None:
     for folder in ("lsg", "pipeline"):
         for path in (ROOT / folder).rglob("*.py"):
             if not path.name.startswith("__"):
-                assert f"  {path.name} " in README, path
+                assert f"  {path.name} " in FILES, path

@@ -42,6 +42,11 @@ def test_a_stage_keeps_its_units_without_room_and_drops_others(
         assert os.path.samefile(file, store.directory(units[1]) / file.name)
 
 
+def test_a_stage_without_units_leaves_the_folder_that_dvc_expects(tmp_path: Path, store: RunStore) -> None:
+    keep(tmp_path / "data", "learn", "digits", [], store)
+    assert list((tmp_path / "data/units/learn/digits").iterdir()) == []
+
+
 def test_a_unit_that_was_learned_again_is_kept_anew(
     tmp_path: Path, store: RunStore, units: list[Unit]
 ) -> None:

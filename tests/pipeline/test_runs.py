@@ -1,6 +1,7 @@
 """Unit directories: finished ones are kept, unfinished ones resumed, damaged ones named."""
 
 import json
+import shutil
 import subprocess
 import sys
 import threading
@@ -12,10 +13,14 @@ from typing import Any
 import pytest
 
 from lsg import sequence
+from lsg.data import load_task
+from lsg.files import DamagedFileError
 from pipeline.errors import UserError
-from pipeline.runs import RunStore, run_unit
+from pipeline.params import resolve
+from pipeline.prepare import prepare
+from pipeline.runs import RunStore, job_of, run_unit
 from pipeline.units import Unit
-from tests.pipeline.tiny_experiment import contents, tiny_plan
+from tests.pipeline.tiny_experiment import contents, tiny_params, tiny_plan
 
 HOLD = """
 import fcntl, sys, time
@@ -89,6 +94,29 @@ def test_a_job_says_where_its_start_lies(unit: Unit, store: RunStore, learned: l
     work(tuned, store)
     assert learned[1].start == store.directory(unit)
     assert (learned[1].method, learned[1].tasks, learned[1].threads) == ("fine-tune", (2,), 1)
+
+
+def test_tasks_that_were_prepared_anew_since_are_not_learned(
+    tmp_path: Path, store: RunStore, learned: list[Any]
+) -> None:
+    """The key says other images, so what would be learned of them must not lie under it."""
+    prepared = tmp_path / "tasks"
+    shutil.copytree(tiny_plan().prepared, prepared)
+    planned = replace(tiny_plan(), prepared=prepared).units("targets")[0]
+    prepare("digits", resolve(tiny_params("presets.digits.data.split_seed=5"), "digits").data, prepared)
+    with pytest.raises(UserError, match=r"does not hold the tasks that scratch seed1-task01 was planned for"):
+        work(planned, store)
+    assert not learned
+    assert not store.finished(planned)
+
+
+def test_tasks_that_are_prepared_anew_meanwhile_are_refused(tmp_path: Path, store: RunStore) -> None:
+    prepared = tmp_path / "tasks"
+    shutil.copytree(tiny_plan().prepared, prepared)
+    job = job_of(replace(tiny_plan(), prepared=prepared).units("targets")[0], store)
+    prepare("digits", resolve(tiny_params("presets.digits.data.split_seed=5"), "digits").data, prepared)
+    with pytest.raises(DamagedFileError, match=r"task_01.safetensors .*digest is not the manifest's"):
+        load_task(job.source, 1)
 
 
 def test_changed_settings_are_learned_beside_the_old(unit: Unit, store: RunStore, learned: list[Any]) -> None:
