@@ -26,13 +26,13 @@ class Estimate:
     half: float | None = None
 
 
-def estimate(values: Iterable[float]) -> Estimate:
+def estimate(values: Iterable[float], confidence: float = CONFIDENCE) -> Estimate:
     """Mean and half its confidence interval (Student's t, n - 1 degrees of freedom); NaN where a value is."""
     values = list(values)
     mean = fmean(values)
     if len(values) < 2 or isnan(mean):
         return Estimate(mean)
-    quantile = float(student.ppf((1 + CONFIDENCE) / 2, len(values) - 1))
+    quantile = float(student.ppf((1 + confidence) / 2, len(values) - 1))
     return Estimate(mean, quantile * float(sem(values)))
 
 

@@ -185,6 +185,13 @@ def test_the_smallest_at_each_task(tmp_path: Path) -> None:
     assert claim(results, SMALLEST).ours.verdict == "does not hold"
 
 
+def test_the_smallest_of_one_is_no_finding(tmp_path: Path) -> None:
+    results = sized(tmp_path, {"cl-lsg": [0.5] * 10})
+    for words in (SMALLEST, SAME_OR_LESS):
+        ours = claim(results, words).ours
+        assert (ours.found, ours.verdict) == ("no run of a method to compare with", "not run")
+
+
 def test_the_size_after_the_last_task(tmp_path: Path) -> None:
     rivals = dict.fromkeys(("pnn", "grow", "den", "cpg", "apd"), [1.2] * 10)
     level = claim(sized(tmp_path / "level", {"cl-lsg": [1.2] * 10, **rivals}), SAME_OR_LESS).ours

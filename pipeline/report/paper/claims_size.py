@@ -18,6 +18,7 @@ NAMED = (7, 10, 14, 16, 19)
 NAMED_TASKS = f'"does not need to grow the model on" tasks {", ".join(map(str, NAMED))}'
 WITHOUT = '"achieve good accuracy without growing in certain tasks"'
 RELATION = '"characterize the relationship between growth ratio and accuracy for each task"'
+_ALONE = OurSide("no run of a method to compare with", "not run", NOTHING)
 _TIE = 1e-9
 _RESAMPLES = 9_999
 
@@ -87,6 +88,8 @@ def _smallest_printed(known: Evidence, sizes: Sizes) -> PaperSide:
 
 
 def _smallest(known: Evidence, sizes: Sizes) -> OurSide:
+    if not _rivals_run(known):
+        return _ALONE
     found = _margins(known, sizes)
     verdict = _if_complete(known, on_all(found, known.tasks))
     return OurSide(_sized(found) + known.span, verdict, _against(known, "count of tasks by means over seeds"))
@@ -101,6 +104,8 @@ def _no_larger_printed(known: Evidence, finals: Mapping[str, float]) -> PaperSid
 
 
 def _no_larger(known: Evidence, finals: Mapping[str, float]) -> OurSide:
+    if not _rivals_run(known):
+        return _ALONE
     others = [finals[method] for method in known.rivals if method in finals]
     verdict: Verdict = "does not hold" if finals[OURS] > min(others, default=np.inf) + _TIE else "holds"
     if known.partial:
@@ -117,6 +122,10 @@ def _finals(known: Evidence, finals: Mapping[str, float]) -> str:
 def _if_complete(known: Evidence, verdict: Verdict) -> Verdict:
     """What holds against some of the rivals need not hold against those that were not run."""
     return "cannot be decided" if verdict == "holds" and _missing(known) else verdict
+
+
+def _rivals_run(known: Evidence) -> bool:
+    return any(method in known.frames.methods for method in known.rivals)
 
 
 def _missing(known: Evidence) -> list[str]:
