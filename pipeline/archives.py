@@ -11,6 +11,10 @@ from tempfile import TemporaryDirectory
 
 from pipeline.errors import UserError, first_line
 
+END = bytes(2 * tarfile.BLOCKSIZE)
+"""What a tar file ends with, before any padding."""
+READ_BYTES = 1 << 20
+
 
 @contextmanager
 def unpacked(path: Path) -> Iterator[Path]:
@@ -36,10 +40,26 @@ def _extract(archive: Path, folder: Path) -> None:
             for member in tar:
                 _require_plain(member, archive)
                 tar.extract(member, folder, filter="data")
+            _require_end(tar)
     except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
         raise UserError(
             f"{archive} cannot be unpacked ({first_line(error)}); bring it again, whole"
         ) from error
+
+
+def _require_end(tar: tarfile.TarFile) -> None:
+    """Raise ReadError unless the members ended where a whole tar file ends.
+
+    tarfile takes a damaged header, and a file that is cut between two members, for the end. A compressed
+    file is read to its own end too, since its checksum stands there.
+    """
+    stream = tar.fileobj
+    assert stream is not None
+    stream.seek(tar.offset)
+    if stream.read(len(END)) != END:
+        raise tarfile.ReadError(f"no member and no end of the archive at byte {tar.offset}")
+    while stream.read(READ_BYTES):
+        pass
 
 
 def _require_plain(member: tarfile.TarInfo, archive: Path) -> None:

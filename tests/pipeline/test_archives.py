@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -79,3 +81,59 @@ def test_a_file_that_is_no_whole_tar_is_one_error(tmp_path: Path) -> None:
             unpacked(tmp_path / name),
         ):
             pass
+
+
+TWO = {"first": bytes(range(256)) * 400, "last": b"2"}
+SECOND_HEADER = 512 + -(-len(TWO["first"]) // 512) * 512
+
+
+def flipped(content: bytes, place: int) -> bytes:
+    """The bytes with one bit turned over."""
+    damaged = bytearray(content)
+    damaged[place] ^= 1
+    return bytes(damaged)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda tar: tar[:SECOND_HEADER],
+        lambda tar: tar[: SECOND_HEADER + 100],
+        lambda tar: tar[: SECOND_HEADER + 1024],
+        lambda tar: flipped(tar, SECOND_HEADER + 3),
+        lambda tar: flipped(tar, SECOND_HEADER + 1024),
+    ],
+    ids=["cut between members", "cut in a header", "without its end", "flipped header", "flipped end"],
+)
+@pytest.mark.parametrize("name", ["a.tar", "a.tar.gz"])
+def test_a_damaged_tar_is_not_taken_for_a_smaller_one(
+    tmp_path: Path, name: str, damage: Callable[[bytes], bytes]
+) -> None:
+    damaged = damage(packed(tmp_path / "whole.tar", **TWO).read_bytes())
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(damaged) if name.endswith("gz") else damaged)
+    with (
+        pytest.raises(UserError, match=f"{name} cannot be unpacked .*; bring it again, whole"),
+        unpacked(path),
+    ):
+        pytest.fail("it was unpacked")
+
+
+@pytest.mark.parametrize("from_end", [1, 8, 9, 200], ids=["size", "checksum", "padding", "member"])
+def test_a_compressed_tar_with_a_flipped_bit_is_refused(tmp_path: Path, from_end: int) -> None:
+    path = packed(tmp_path / "a.tar.gz", **TWO)
+    content = path.read_bytes()
+    path.write_bytes(flipped(content, len(content) - from_end))
+    with pytest.raises(UserError, match="a.tar.gz cannot be unpacked .*; bring it again"), unpacked(path):
+        pytest.fail("it was unpacked")
+
+
+def test_a_refused_tar_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = packed(tmp_path / "a.tar", **TWO)
+    path.write_bytes(path.read_bytes()[:SECOND_HEADER])
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    with pytest.raises(UserError, match="cannot be unpacked"), unpacked(path):
+        pytest.fail("it was unpacked")
+    assert not list(folder.iterdir())
