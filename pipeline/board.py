@@ -28,7 +28,7 @@ class Watcher(Protocol):
 
 
 class UnitsFailed(Exception):
-    """Some units failed; all others are finished. The message names them, their directories and faults."""
+    """Some units failed; all others are sound. The message names them, their directories and faults."""
 
 
 class Board:

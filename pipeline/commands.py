@@ -9,8 +9,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from lsg import certificate
 from lsg.bank import ForgettingError
+from lsg.certificate import Report
 from lsg.export import export
 from lsg.files import DamagedFileError
 from pipeline import tracking
@@ -26,7 +26,7 @@ from pipeline.params import Params, load_params, resolve
 from pipeline.params_file import PARAMS_FILE, read_values
 from pipeline.planned import planned_file, read_planned
 from pipeline.prepare import prepare as prepare_stage
-from pipeline.records import damage_named
+from pipeline.proven import prove, require_whole, units_below
 from pipeline.report import REPORTS, SUMMARY
 from pipeline.runs import RunStore
 from pipeline.stage import Bench
@@ -104,14 +104,17 @@ def _status(arguments: Arguments) -> None:
 
 def _verify(arguments: Arguments) -> None:
     restore(DATA.parent, RunStore.from_environment())
-    units = sorted(path.parent for path in arguments.directory.rglob("job.json"))
+    units, faults = units_below(arguments.directory), []
     if not units:
         raise UserError(f"{arguments.directory} holds no unit; give a directory of runs/, or runs itself")
     for directory in units:
-        with damage_named():
-            report = certificate.verify(directory)
-        probes = "bit-equal" if report.probes_bit_equal else "within tolerance"
-        print(f"{directory}: {len(report.tasks)} tasks unchanged, probe logits {probes}")
+        try:
+            print(f"{directory}: {_proof(prove(directory))}")
+        except (UserError, ForgettingError) as error:
+            print(f"{directory}: failed")
+            faults.append(f"{directory}: {error}")
+    if faults:
+        raise UnitsFailed(f"{len(faults)} of {len(units)} units failed: {'; '.join(faults)}")
 
 
 def _import(arguments: Arguments) -> None:
@@ -145,9 +148,10 @@ def _record(arguments: Arguments) -> None:
 
 
 def _export(arguments: Arguments) -> None:
+    require_whole(arguments.directory)
     try:
         export(arguments.directory, arguments.task, arguments.to)
-    except (DamagedFileError, FileNotFoundError, KeyError) as error:
+    except (DamagedFileError, KeyError) as error:
         raise UserError(str(error.args[0] if isinstance(error, KeyError) else error)) from error
     print(
         f"{arguments.to}: task {arguments.task}, uint8 images [B, C, H, W] to logits; "
@@ -194,6 +198,14 @@ COMMANDS: dict[str, Callable[[Arguments], None]] = {
     "ui": _ui,
     "track": _track,
 }
+
+
+def _proof(report: Report) -> str:
+    """What a unit's proof came to, in words."""
+    if not report.tasks:
+        return "nothing is learned yet"
+    probes = "bit-equal" if report.probes_bit_equal else "within tolerance"
+    return f"{len(report.tasks)} tasks unchanged, probe logits {probes}"
 
 
 def _params(arguments: Arguments) -> Params:

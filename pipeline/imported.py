@@ -7,25 +7,22 @@ What does not hold together stays outside. Epochs in the log and seconds are tak
 
 from __future__ import annotations
 
+import errno
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lsg import certificate
 from lsg.bank import ForgettingError
 from lsg.evaluation import average, backward_transfer, forgetting
-from lsg.files import DamagedFileError
 from pipeline.archives import unpacked
 from pipeline.errors import UserError, first_line
-from pipeline.records import EVENTS, SECONDS, Tail, UnitDirectory, open_unit, read_json
+from pipeline.proven import JOB, prove
+from pipeline.records import EVENTS, SECONDS, Tail, UnitDirectory, damage_named, open_unit, read_json
 from pipeline.runs import DEFINITION, RESULT, RunStore
 
-ONCE = (DEFINITION, "job.json", RESULT, EVENTS, SECONDS)
+ONCE = (DEFINITION, JOB, RESULT, EVENTS, SECONDS)
 """A finished unit's files beside two a task."""
-SHARED = ("benchmark", "method", "protocol", "seed", "tasks", "network", "train", "settings", "goals")
-"""What unit.json and job.json both say; with two numbers of unit.json's `numerics`."""
-NUMERICS = ("threads", "device")
 
 
 @dataclass
@@ -73,13 +70,14 @@ def _bring_one(directory: Path, store: RunStore, brought: Brought) -> None:
         elif (store.root / name / RESULT).exists():
             brought.known.append(name)
         else:
-            _check(unit, store)
-            _copy(unit, store.root / name)
-            brought.new.append(name)
-    except (UserError, DamagedFileError, ForgettingError, FileNotFoundError) as error:
+            with damage_named():
+                _check(unit, store)
+                new = _copy(unit, store.root / name)
+            (brought.new if new else brought.known).append(name)
+    except (UserError, ForgettingError) as error:
         brought.faults[name] = str(error)
-    except (KeyError, TypeError, ValueError) as error:
-        brought.faults[name] = f"this version of the project cannot rebuild it ({first_line(error)})"
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        brought.faults[name] = f"this version of the project cannot read it ({first_line(error)})"
 
 
 def _named_unit(directory: Path) -> UnitDirectory:
@@ -94,25 +92,15 @@ def _named_unit(directory: Path) -> UnitDirectory:
 
 
 def _check(unit: UnitDirectory, store: RunStore) -> None:
-    """Raises UserError and what `certificate.verify` raises for a unit that has no place or does not hold."""
+    """Raises UserError and ForgettingError for a unit that has no place or does not hold."""
     place = store.root / unit.definition.benchmark / unit.name
     if place.exists():
-        raise UserError(f"{place} is begun here and not finished; finish it, or delete it to bring this one")
+        raise _begun(place)
     start = unit.definition.start
     if start and not list(place.parent.parent.glob(f"*/*-{start[:12]}/{RESULT}")):
         raise UserError(f"it starts from unit {start[:12]}, which is not here; bring that one with it")
-    _check_job(unit)
-    certificate.verify(unit.path)
+    prove(unit.path)
     _check_records(unit)
-
-
-def _check_job(unit: UnitDirectory) -> None:
-    """job.json is what networks are rebuilt from; unit.json is what the key covers."""
-    job, told = read_json(unit.path / "job.json"), unit.content
-    told |= told["numerics"]
-    strange = [name for name in (*SHARED, *NUMERICS) if job.get(name) != told[name]]
-    if strange:
-        raise UserError(f"its job.json differs from its unit.json in {', '.join(strange)}; bring it again")
 
 
 def _check_records(unit: UnitDirectory) -> None:
@@ -134,14 +122,32 @@ def _check_records(unit: UnitDirectory) -> None:
         raise UserError(f"its {RESULT} does not follow from its tasks' records; bring it again")
 
 
-def _copy(unit: UnitDirectory, place: Path) -> None:
-    """Copy the unit's own files, times included; a kill leaves no part of a unit."""
+def _begun(place: Path) -> UserError:
+    return UserError(f"{place} is begun here and not finished; finish it, or delete it to bring this one")
+
+
+def _copy(unit: UnitDirectory, place: Path) -> bool:
+    """Copy the unit's own files, times included; a kill leaves no part of a unit.
+
+    False where another process has brought or finished the unit since. Raises UserError where one has begun
+    it.
+    """
     partial = place.with_name(f".{place.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    for file in _files(unit):
-        shutil.copy2(file, partial / file.name)
-    partial.rename(place)  # fails where another process has begun the unit since
+    try:
+        for file in _files(unit):
+            shutil.copy2(file, partial / file.name)
+        partial.rename(place)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        if not (place / RESULT).exists():
+            raise _begun(place) from error
+        return False
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return True
 
 
 def _files(unit: UnitDirectory) -> Iterator[Path]:

@@ -187,11 +187,13 @@ def open_unit(path: Path) -> UnitDirectory:
 
 @contextmanager
 def damage_named() -> Iterator[None]:
-    """Turns the library's errors on damaged or missing files into a UserError."""
+    """Turns the library's errors on a unit's damaged or missing files into a UserError."""
     try:
         yield
-    except (DamagedFileError, FileNotFoundError) as error:
+    except DamagedFileError as error:
         raise UserError(str(error)) from error
+    except FileNotFoundError as error:
+        raise UserError(str(DamagedFileError(Path(error.filename or str(error)), "it is missing"))) from error
 
 
 def start_of(unit: UnitDirectory) -> UnitDirectory | None:

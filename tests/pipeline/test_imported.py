@@ -13,6 +13,8 @@ import pytest
 
 from lsg import certificate
 from lsg.events import ignore
+from lsg.methods import METHODS
+from pipeline import imported
 from pipeline.cli import main
 from pipeline.errors import UserError
 from pipeline.imported import bring
@@ -99,6 +101,39 @@ def test_a_unit_begun_here_is_not_replaced(brought_along: Path, store: RunStore)
     assert [file.name for file in (store.root / name).iterdir()] == ["events.jsonl"]
 
 
+def test_a_lost_file_that_proves_nothing_is_named_and_no_part_of_the_unit_stays(
+    brought_along: Path, store: RunStore
+) -> None:
+    (unit_of(brought_along, "cl-lsg") / "seconds.json").unlink()
+    (fault,) = bring(brought_along, store).faults.values()
+    assert "seconds.json is damaged (it is missing); delete its directory" in fault
+    assert list((store.root / "digits/cl-lsg").iterdir()) == []
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_a_unit_that_another_process_brings_meanwhile_is_there_already(
+    brought_along: Path, store: RunStore, monkeypatch: pytest.MonkeyPatch, finished: bool
+) -> None:
+    name = unit_of(brought_along, "scratch").relative_to(brought_along)
+    proven = imported.prove
+
+    def slow(directory: Path) -> certificate.Report:
+        if directory == brought_along / name:
+            (store.root / name).mkdir(parents=True)
+            (store.root / name / ("result.json" if finished else "events.jsonl")).write_text("of the other")
+        return proven(directory)
+
+    monkeypatch.setattr(imported, "prove", slow)
+    brought = bring(brought_along / name, store)
+    assert (brought.new, brought.known) == ([], [name.as_posix()] if finished else [])
+    assert ["is begun here and not finished" in fault for fault in brought.faults.values()] == [True] * (
+        not finished
+    )
+    (only,) = (store.root / name).iterdir()
+    assert only.read_text() == "of the other"
+    assert [path.name for path in (store.root / name).parent.iterdir()] == [name.name]
+
+
 def test_an_unfinished_unit_is_left_out_by_name(brought_along: Path, store: RunStore) -> None:
     directory = unit_of(brought_along, "cl-lsg")
     (directory / "result.json").unlink()
@@ -158,7 +193,19 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     ),
     "the job": (
         lambda unit: edit(unit / "job.json", lambda job: job.update(seed=2)),
-        "its job.json differs from its unit.json in seed",
+        "job.json is damaged .it differs from unit.json in seed",
+    ),
+    "an empty job": (
+        lambda unit: (unit / "job.json").write_text("{}"),
+        "job.json is damaged .it has no tasks, method, ",
+    ),
+    "a job that is a list": (
+        lambda unit: (unit / "job.json").write_text("[]"),
+        "job.json is damaged .not a JSON object",
+    ),
+    "a result that is a list": (
+        lambda unit: edit(unit / "result.json", lambda result: result.update(matrix=[])),
+        "this version of the project cannot read it .AttributeError",
     ),
     "other settings": (
         lambda unit: edit(unit / "unit.json", lambda covers: covers.update(protocol="paper")),
@@ -201,10 +248,9 @@ def test_another_unit_s_name_is_refused(brought_along: Path, store: RunStore) ->
 def test_a_method_that_this_version_does_not_have_is_refused(
     brought_along: Path, store: RunStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    others = {name: method for name, method in certificate.METHODS.items() if name != "cl-lsg"}
-    monkeypatch.setattr(certificate, "METHODS", others)
+    monkeypatch.delitem(METHODS, "cl-lsg")
     (fault,) = bring(brought_along, store).faults.values()
-    assert "this version of the project cannot rebuild it (KeyError: 'cl-lsg')" in fault
+    assert "job.json: this checkout has no method 'cl-lsg'; use a checkout that has it" in fault
 
 
 def test_a_folder_without_units_and_a_tar_that_leads_out_are_one_error(
