@@ -80,9 +80,16 @@ class RunView:
     def close(self, failed: Collection[Path]) -> None:
         """Ends the run as what became of its units."""
         self.update(closing=True)
+        self._stop("FAILED" if any(unit.path in failed for unit in self._units) else "KILLED")
+
+    def give_up(self) -> None:
+        """Ends the run as failed without reading its units again, one of which is damaged."""
+        self._stop("FAILED")
+        self._ended = True
+
+    def _stop(self, status: str) -> None:
         if self._run_id and not self._ended:
-            broken = any(unit.path in failed for unit in self._units)
-            self._client.set_terminated(self._run_id, "FAILED" if broken else "KILLED")
+            self._client.set_terminated(self._run_id, status)
             self._ended = True
 
     def _join(self) -> bool:
@@ -163,7 +170,7 @@ class RunView:
         for step in steps:
             path = step.unit.file(step.record.task, "json")
             yield from _timed((*record_points(step.record), *size_points(step)), path)
-        if over:
+        if over and steps:  # none where the unit of the first task is gone
             yield from _timed(final_points(steps), self._units[-1].path / RESULT)
 
     def _contradicted(self, points: dict[tuple[str, int], _Timed]) -> bool:

@@ -1,8 +1,8 @@
 """Which units make one tracked run: those of one method and seed, be it one unit or one unit a task.
 
 Units of one task each know nothing of the others. They belong together when their keys cover the same but
-for the task and its images, and they were learned from the same prepared benchmark. A unit that was learned
-before a change of other tasks' images is still valid, so it fills a gap in a later run.
+for the task. The keys cover the images of the whole prepared benchmark, so a unit that was learned before
+some task's images changed belongs to another run.
 """
 
 import hashlib
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import UserError
-from pipeline.records import DEFINITION, UnitDirectory, open_unit, read_json
+from pipeline.records import UnitDirectory, open_unit, read_json
 
 _JOB = "job.json"
 
@@ -23,12 +23,11 @@ class Member:
     unit: UnitDirectory
     family: str
     version: str
-    born: int
 
     @property
     def run(self) -> str:
         """Digest that the units of one run share."""
-        shared = f"{self.family}\n{self.version}" if self.unit.alone else self.unit.key
+        shared = self.family if self.unit.alone else self.unit.key
         return hashlib.sha256(shared.encode()).hexdigest()
 
 
@@ -49,15 +48,11 @@ class Members:
         if not member.unit.alone:
             return [member.unit]
         found = [self._sibling(path) for path in sorted(member.unit.path.parent.iterdir())]
-        family = [other for other in found if other and other.family == member.family]
-        own = [other for other in family if other.version == member.version]
-        first = min(other.born for other in own)
-        older = [other for other in family if other.born < first]
-        chosen = {other.unit.definition.tasks: other.unit for other in (*sorted(older, key=_born), *own)}
-        return [chosen[tasks] for tasks in sorted(chosen)]
+        family = [other.unit for other in found if other and other.family == member.family]
+        return sorted(family, key=lambda unit: unit.definition.tasks)
 
     def _sibling(self, directory: Path) -> Member | None:
-        """As `find`, but a damaged unit that may be of another experiment is passed over."""
+        """As `find`, but a damaged unit, which may be of tasks that nobody asks for now, is passed over."""
         try:
             return self.find(directory)
         except UserError:
@@ -66,12 +61,8 @@ class Members:
 
 def _member(directory: Path) -> Member:
     unit = open_unit(directory)
-    left_out = ("tasks", "data") if unit.alone else ()
-    family = {name: value for name, value in unit.content.items() if name not in left_out}
+    if unit.finished:
+        unit.check_records()
+    family = {name: value for name, value in unit.content.items() if name != "tasks" or not unit.alone}
     version = str(read_json(directory / _JOB).get("data", ""))
-    born = (directory / DEFINITION).stat().st_mtime_ns
-    return Member(unit, json.dumps(family, sort_keys=True), version, born)
-
-
-def _born(member: Member) -> int:
-    return member.born
+    return Member(unit, json.dumps(family, sort_keys=True), version)

@@ -173,30 +173,40 @@ class MlflowTracker:
         self._try(closing=True, failed=failed)
 
     def complete(self) -> Rebuilt:
-        """As `close`, but for a person who waits: faults are raised."""
+        """As `close`, but for a person who waits: faults are raised, of damaged units at the end."""
         try:
-            self._write(closing=True)
+            damages = self._write(closing=True)
         except _store_faults() as error:
             raise UserError(f"MLflow's store {self._uri} cannot be written: {first_line(error)}") from error
+        if damages:
+            raise UserError("; ".join(map(str, damages)))
         written = sum(view.wrote for view in self._views.values())
         return Rebuilt(written, len(self._views) - written)
 
     def _try(self, closing: bool, failed: Collection[Path] = ()) -> None:
         try:
-            self._write(closing, failed)
+            damages = self._write(closing, failed)
         except Exception as error:  # whatever it is: a view must not end the training that it shows
             self._postpone(error)
         else:
+            for damage in damages:
+                _LOG.warning("MLflow does not show all of its run: %s", damage)
             self._wait = _FIRST_WAIT
             self._next = time.monotonic() + self._interval
 
-    def _write(self, closing: bool, failed: Collection[Path] = ()) -> None:
-        self._adopt(self._connected())
+    def _write(self, closing: bool, failed: Collection[Path] = ()) -> list[UserError]:
+        """Writes what there is to write; returns the damages, whose runs end there."""
+        damages = self._adopt(self._connected())
         for view in self._views.values():
-            if closing:
-                view.close(failed)
-            else:
-                view.update()
+            try:
+                if closing:
+                    view.close(failed)
+                else:
+                    view.update()
+            except UserError as damage:
+                view.give_up()
+                damages.append(damage)
+        return damages
 
     def _connected(self) -> "Experiment":
         if self._experiment is not None:
@@ -208,17 +218,23 @@ class MlflowTracker:
         self._experiment = experiment
         return experiment
 
-    def _adopt(self, experiment: "Experiment") -> None:
-        """Gives each unit that has come to exist to the run of its method and seed."""
+    def _adopt(self, experiment: "Experiment") -> list[UserError]:
+        """Gives each unit that has come to exist to the run of its method and seed; returns the damages."""
         from pipeline.mlflow_view import RunView
 
-        for directory in list(self._waiting):
-            member = self._members.find(directory)
-            if member is None:
+        waiting, damages = [], []
+        for directory in self._waiting:
+            try:
+                member = self._members.find(directory)
+            except UserError as damage:
+                damages.append(damage)
                 continue
-            if member.run not in self._views:
+            if member is None:
+                waiting.append(directory)
+            elif member.run not in self._views:
                 self._views[member.run] = RunView(experiment, self._members, member)
-            self._waiting.remove(directory)
+        self._waiting = waiting
+        return damages
 
     def _postpone(self, error: Exception) -> None:
         if not self._warned:

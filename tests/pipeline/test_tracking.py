@@ -334,7 +334,7 @@ def test_other_settings_and_other_images_are_other_runs(uri: str, runs: Path) ->
     for run in runs_in(uri):
         shown[run.data.params["lr"]].append(points(uri, run, "task/accuracy"))
     assert shown["0.2"] == [[(1, 0.9)]]
-    assert sorted(shown["0.1"]) == [[(1, 0.9), (2, 0.5)], [(1, 0.9), (2, 0.6)]]
+    assert sorted(shown["0.1"]) == [[(1, 0.9), (2, 0.5)], [(2, 0.6)]]
 
 
 def test_a_damaged_unit_stops_a_rebuild_by_name_and_training_by_nothing(
@@ -347,6 +347,48 @@ def test_a_damaged_unit_stops_a_rebuild_by_name_and_training_by_nothing(
     with caplog.at_level(logging.WARNING):
         show(uri, directory)
     assert "task_02.json is damaged" in caplog.text
+
+
+def test_a_damaged_sibling_that_nobody_follows_is_passed_over(
+    uri: str, runs: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fresh = [made.alone(runs, "scratch", 1, task, 0.9) for task in (1, 2)]
+    damaged = made.alone(runs, "scratch", 1, 3, 0.7)
+    (damaged / "task_03.json").write_text("{")
+    show(uri, *fresh)
+    run = only_run(uri)
+    assert (run.info.status, points(uri, run, "task/accuracy")) == ("FINISHED", [(1, 0.9), (2, 0.9)])
+    assert "damaged" not in caplog.text
+
+
+def test_a_damaged_unit_ends_its_own_run_and_no_other_one(
+    uri: str, runs: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, second = (made.begin(runs, made.definition("cl-lsg", seed, [1, 2])) for seed in (1, 2))
+    shown = tracker(uri)
+    for directory in (first, second):
+        shown.follow(directory)
+    shown.poll()
+    for directory in (first, second):
+        made.learn(directory, 1, [0.9])
+    (first / "task_01.json").write_text("{")
+    for _ in range(2):
+        shown.poll()
+    made.learn(second, 2, [0.9, 0.8])
+    made.finish(second)
+    shown.close()
+    assert [run.info.status for run in runs_in(uri)] == ["FAILED", "FINISHED"]
+    assert caplog.text.count("task_01.json is damaged") == 1
+    assert "store" not in caplog.text
+
+
+def test_a_rebuild_writes_all_that_is_sound_before_it_names_the_damage(uri: str, runs: Path) -> None:
+    damaged = made.sequence(runs, 1, HISTORY)
+    (damaged / "task_02.json").write_text("{")
+    made.sequence(runs, 2, HISTORY)
+    with pytest.raises(UserError, match=r"task_02\.json is damaged"):
+        rebuild(runs, made.BENCHMARK, uri)
+    assert only_run(uri).info.run_name == "cl-lsg seed 2"
 
 
 def test_a_store_that_cannot_be_written_warns_once(
