@@ -7,9 +7,11 @@ they take no room; nothing writes into a finished unit. In a fresh clone they be
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline.runs import LOCK, RESULT, RunStore
@@ -28,28 +30,50 @@ def keep(data: Path, stage: str, benchmark: str, units: Iterable[Unit], store: R
             shutil.rmtree(directory)
     for directory, source in wanted.items():
         if not _same(directory / RESULT, source / RESULT):
-            _link(source, directory)
+            with _linked(source, directory) as partial:
+                shutil.rmtree(directory, ignore_errors=True)
+                partial.rename(directory)
 
 
 def restore(data: Path, store: RunStore) -> None:
-    """Give the store those kept units of which it has nothing, as after `dvc pull` in a fresh clone."""
+    """Give the store those kept units of which it has nothing, as after `dvc pull` in a fresh clone.
+
+    A unit that another process restores or begins meanwhile stays as that process has it.
+    """
     for result in sorted(data.glob(f"{FOLDER}/*/*/*/*/{RESULT}")):
         kept = result.parent
         directory = store.root.joinpath(*kept.parts[-3:])
         if not directory.exists():
-            _link(kept, directory)
+            with _linked(kept, directory) as partial:
+                _rename_unless_there(partial, directory)
 
 
-def _link(source: Path, directory: Path) -> None:
-    """Make `directory` hold the files of `source`; a kill leaves the old, the new or none."""
-    partial = directory.with_name(f".{directory.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
+@contextmanager
+def _linked(source: Path, directory: Path) -> Iterator[Path]:
+    """A folder of this process's own on the disk of `directory` that holds the files of `source`.
+
+    It lies deeper than units do, so that nobody takes it, or what a kill leaves of it, for one.
+    """
+    own = directory.with_name(f".{directory.name}.{os.getpid()}.partial")
+    partial = own / directory.name
+    shutil.rmtree(own, ignore_errors=True)
     partial.mkdir(parents=True)
-    for file in source.iterdir():
-        if file.name != LOCK:
-            _link_file(file, partial / file.name)
-    shutil.rmtree(directory, ignore_errors=True)
-    partial.rename(directory)
+    try:
+        for file in source.iterdir():
+            if file.name != LOCK:
+                _link_file(file, partial / file.name)
+        yield partial
+    finally:
+        shutil.rmtree(own, ignore_errors=True)
+
+
+def _rename_unless_there(partial: Path, directory: Path) -> None:
+    """The disk itself refuses to rename a folder to one that holds files."""
+    try:
+        partial.rename(directory)
+    except OSError as error:
+        if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+            raise
 
 
 def _link_file(source: Path, path: Path) -> None:

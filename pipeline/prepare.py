@@ -2,12 +2,15 @@
 
 A folder `data/tasks/<benchmark>/` holds `task_01.safetensors` and on, with uint8 images [N, C, H, W] and
 int64 labels of the three splits, and `manifest.json`. It is written aside and put in place whole; equal
-settings and images give equal bytes.
+settings and images give equal bytes. A folder that holds those bytes already stays as it is, so whoever reads
+it meanwhile is not disturbed.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +20,13 @@ from torch import Tensor
 from lsg import digest
 from lsg.files import write_json, write_tensors
 from pipeline.benchmarks import load_images
+from pipeline.benchmarks.images import Images
 from pipeline.benchmarks.orders import numbered
 from pipeline.benchmarks.settings import DataSettings
 from pipeline.benchmarks.tasks_file import read_tasks
 from pipeline.errors import UserError
-from pipeline.folders import put_in_place
+from pipeline.folders import holds_the_same, put_in_place
+from pipeline.locks import held
 from pipeline.split import TaskData, split_tasks
 
 FORMAT = 1
@@ -31,18 +36,32 @@ SMALLEST_STD = 1 / 255
 
 
 def prepare(benchmark: str, settings: DataSettings, out: Path) -> dict[str, Any]:
-    """Writes the benchmark's tasks and manifest as the folder `out`, replacing it, and returns the manifest.
+    """Makes the folder `out` hold the benchmark's tasks and manifest, and returns the manifest.
 
-    Raises UserError for images that are missing, broken or do not fit the settings, and for a disk that
-    cannot be written; `out` is then what it was before.
+    One process at a time does so; another one waits. Raises UserError for images that are missing, broken or
+    do not fit the settings, and for a disk that cannot be written; `out` is then what it was before.
     """
     listed = read_tasks(Path(settings.tasks)) if settings.tasks else None
     images = load_images(settings)
     tasks = split_tasks(images, settings, listed)
-    partial = out.with_name(f".{out.name}.partial")
     try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
+        with held(out.with_name(f".{out.name}.lock"), f"another process prepares {out}; waiting for it"):
+            return _replaced(benchmark, settings, images, tasks, out)
+    except OSError as error:
+        raise UserError(
+            f"{out} cannot be written ({error.strerror}); free space or mend its rights, then run again"
+        ) from error
+
+
+def _replaced(
+    benchmark: str, settings: DataSettings, images: Images, tasks: Iterable[TaskData], out: Path
+) -> dict[str, Any]:
+    """Writes the folder aside and, unless `out` holds the same, in its place; returns the manifest."""
+    for leftover in (*out.parent.glob(f".{out.name}.*.partial"), *out.parent.glob(f".{out.name}.*.old")):
+        shutil.rmtree(leftover, ignore_errors=True)  # of a process that died: this one holds the lock
+    partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
+    try:
+        partial.mkdir()
         records = [_write_task(task, partial) for task in tasks]
         manifest = {
             "format": FORMAT,
@@ -56,11 +75,8 @@ def prepare(benchmark: str, settings: DataSettings, out: Path) -> dict[str, Any]
             "tasks": records,
         }
         write_json(partial / MANIFEST, manifest)
-        put_in_place(partial, out)
-    except OSError as error:
-        raise UserError(
-            f"{out} cannot be written ({error.strerror}); free space or mend its rights, then run again"
-        ) from error
+        if not holds_the_same(partial, out):
+            put_in_place(partial, out)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return manifest

@@ -14,12 +14,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 import lsg
 from lsg.files import write_bytes
 from lsg.records import RunDirectory
 from pipeline.errors import UserError
+from pipeline.locks import try_lock
 from pipeline.records import damage_named
 from pipeline.units import Unit, data_digest
 
@@ -75,7 +76,7 @@ class RunStore:
         if not path.exists():
             return False
         with path.open("a") as file:
-            return not _try_lock(file)
+            return not try_lock(file)
 
     @contextmanager
     def lock(self, unit: Unit) -> Iterator[Path]:
@@ -224,11 +225,3 @@ def _read_object(path: Path) -> dict[str, Any]:
 
 def _damaged(path: Path, reason: str) -> UserError:
     return UserError(f"{path} is damaged ({reason}); delete {path.parent} to learn the unit again")
-
-
-def _try_lock(file: TextIO) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

@@ -74,6 +74,41 @@ def test_a_fresh_clone_s_store_gets_the_kept_units_and_keeps_its_own(
     assert [path.name for path in begun.iterdir()] == ["unit.json"]
 
 
+def test_a_unit_that_another_process_begins_meanwhile_stays_as_it_is(
+    tmp_path: Path, store: RunStore, units: list[Unit], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, fresh = tmp_path / "data", RunStore(tmp_path / "clone")
+    keep(data, "targets", "digits", units, store)
+    begun, link = fresh.directory(units[0]), os.link
+
+    def begin_and_link(source: Path, path: Path) -> None:
+        begun.mkdir(exist_ok=True)
+        (begun / "unit.json").write_text("of the other process")
+        link(source, path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "link", begin_and_link)
+        restore(data, fresh)
+    assert (begun / "unit.json").read_text() == "of the other process"
+    assert [path.name for path in begun.iterdir()] == ["unit.json"]
+    assert fresh.finished(units[1])
+    assert sorted(begun.parent.iterdir()) == sorted(fresh.directory(unit) for unit in units)
+
+
+def test_what_a_kill_leaves_of_a_unit_is_nobody_s_unit(
+    tmp_path: Path, store: RunStore, units: list[Unit], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, fresh = tmp_path / "data", RunStore(tmp_path / "clone")
+    keep(data, "targets", "digits", units, store)
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "rmtree", lambda *_args, **_options: None)
+        patched.setattr(Path, "rename", lambda *_paths: None)
+        restore(data, fresh)
+    assert list(fresh.root.glob("*/*/*/unit.json")) == []
+    restore(data, fresh)
+    assert all(fresh.finished(unit) for unit in units)
+
+
 def test_files_are_copied_where_the_disk_has_no_links(
     tmp_path: Path, store: RunStore, units: list[Unit], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import json
+import multiprocessing
 import os
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -57,7 +59,7 @@ def test_two_runs_give_equal_bytes_and_leave_nothing_else(tmp_path: Path) -> Non
     before = contents(tmp_path / "a")
     prepare("digits", DIGITS, tmp_path / "a")
     assert contents(tmp_path / "a") == before
-    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".a.lock", "a"]
 
 
 def test_other_settings_replace_the_folder_whole(tmp_path: Path) -> None:
@@ -86,16 +88,60 @@ def test_a_full_disk_is_one_error_and_keeps_what_was_there(
     with pytest.raises(UserError, match=r"a cannot be written \(No space left on device\); free space"):
         prepare("digits", DataSettings("digits", classes_per_task=5, test=0.5), tmp_path / "a")
     assert contents(tmp_path / "a") == before
-    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".a.lock", "a"]
 
 
 def test_leftovers_of_a_killed_run_do_no_harm(tmp_path: Path) -> None:
-    (tmp_path / ".a.partial").mkdir()
-    (tmp_path / ".a.partial/task_09.safetensors").write_bytes(b"half")
-    (tmp_path / ".a.old").mkdir()
+    (tmp_path / ".a.7.partial").mkdir()
+    (tmp_path / ".a.7.partial/task_09.safetensors").write_bytes(b"half")
+    (tmp_path / ".a.7.old").mkdir()
     prepare("digits", DIGITS, tmp_path / "a")
     assert "task_09.safetensors" not in contents(tmp_path / "a")
-    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".a.lock", "a"]
+
+
+def test_a_folder_that_holds_the_same_is_not_touched(tmp_path: Path) -> None:
+    prepare("digits", DIGITS, tmp_path / "a")
+    before = (tmp_path / "a").stat()
+    prepare("digits", DIGITS, tmp_path / "a")
+    after = (tmp_path / "a").stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+def test_a_damaged_folder_is_made_again(tmp_path: Path) -> None:
+    prepare("digits", DIGITS, tmp_path / "a")
+    before = contents(tmp_path / "a")
+    (tmp_path / "a/task_02.safetensors").write_bytes(b"half")
+    prepare("digits", DIGITS, tmp_path / "a")
+    assert contents(tmp_path / "a") == before
+
+
+def test_a_folder_that_cannot_be_put_in_place_leaves_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare("digits", DIGITS, tmp_path / "a")
+    before, rename = contents(tmp_path / "a"), Path.rename
+
+    def refuse(path: Path, target: Path) -> Path:
+        if path.name.endswith(".partial"):
+            raise OSError(errno.EACCES, "Permission denied")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(UserError, match="a cannot be written"):
+        prepare("digits", DataSettings("digits", classes_per_task=5, test=0.5), tmp_path / "a")
+    assert contents(tmp_path / "a") == before
+
+
+def test_many_at_once_with_two_settings_all_succeed(tmp_path: Path) -> None:
+    both = [DIGITS, replace(DIGITS, split_seed=2)] * 3
+    context = multiprocessing.get_context("fork")
+    with ProcessPoolExecutor(len(both), mp_context=context) as pool:
+        made = [pool.submit(prepare, "digits", settings, tmp_path / "a") for settings in both]
+    digests = {one.result()["digest"] for one in made}
+    assert len(digests) == 2
+    assert json.loads((tmp_path / "a/manifest.json").read_text())["digest"] in digests
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".a.lock", "a"]
 
 
 def test_a_tasks_file_names_and_orders_the_tasks(tmp_path: Path) -> None:
