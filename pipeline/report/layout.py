@@ -195,8 +195,11 @@ def count(value: Estimate) -> Cell:
 
 def big(value: Estimate) -> Cell:
     """A large number with three digits and a unit."""
-    power = min(int(log10(max(value.mean, 1)) // 3), len(_LARGE) - 1)
-    return Cell(f"{value.mean / 1000**power:.3g}{_LARGE[power]}", value.mean)
+    rounded = float(f"{value.mean:.3g}")  # before the unit is chosen: 999.6 million are 1.00 G
+    power = min(int(log10(max(rounded, 1)) // 3), len(_LARGE) - 1)
+    scale = 1000**power
+    decimals = max(2 - int(log10(rounded / scale)), 0) if power else 0
+    return Cell(with_half(value, lambda number: f"{number / scale:.{decimals}f}", _LARGE[power]), value.mean)
 
 
 def share(value: Any) -> Cell:

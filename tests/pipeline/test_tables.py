@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.errors import UserError
 from pipeline.report.frames import Frames, read_frames
-from pipeline.report.layout import all_tables, growth_table, percent
+from pipeline.report.layout import all_tables, big, growth_table, percent
 from pipeline.report.statistics import Estimate, estimate, metrics, totals
 from pipeline.report.style import GROUND, INKS, LINES, lines
 from pipeline.report.text import summary_text
@@ -252,6 +252,24 @@ def test_metrics_are_few_flat_numbers(bench: Bench) -> None:
 
 def test_what_rounds_to_zero_has_no_sign() -> None:
     assert [percent(Estimate(value)).text for value in (-0.0003, -0.0006, 0.0004)] == ["0.0", "-0.1", "0.0"]
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (Estimate(0.0), "0"),
+        (Estimate(999.0), "999"),
+        (Estimate(12_345.0), "12.3 k"),
+        (Estimate(999.4e6), "999 M"),
+        (Estimate(999.6e6), "1.00 G"),
+        (Estimate(5e21), "5000000 P"),
+        (Estimate(1.5e9, 0.0), "1.50 G"),
+        (Estimate(1.5e9, 2.5e8), "1.50 G ± 0.25"),
+        (Estimate(12.5e12, 2.1e15), "12.5 T ± 2100.0"),
+    ],
+)
+def test_large_numbers_have_three_digits_a_unit_and_their_interval(value: Estimate, shown: str) -> None:
+    assert big(value).text == shown
 
 
 def test_forward_transfer_compares_with_scratch(bench: Bench) -> None:
