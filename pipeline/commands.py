@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from lsg.bank import ForgettingError
@@ -21,6 +22,7 @@ from pipeline.hardware import describe
 from pipeline.imported import bring
 from pipeline.kept import restore
 from pipeline.learn import learn as learn_stage
+from pipeline.locks import held
 from pipeline.machine import read_machine
 from pipeline.params import Params, load_params, resolve
 from pipeline.params_file import PARAMS_FILE, read_values
@@ -52,11 +54,15 @@ def _prepare(arguments: Arguments) -> None:
 
 
 def _targets(arguments: Arguments) -> None:
-    targets_stage(_params(arguments), arguments.benchmark, _bench(arguments))
+    params, bench = _params(arguments), _bench(arguments)
+    with _alone(arguments.benchmark, bench):
+        targets_stage(params, arguments.benchmark, bench)
 
 
 def _learn(arguments: Arguments) -> None:
-    learn_stage(_params(arguments), arguments.benchmark, _bench(arguments))
+    params, bench = _params(arguments), _bench(arguments)
+    with _alone(arguments.benchmark, bench):
+        learn_stage(params, arguments.benchmark, bench)
 
 
 def _tables(arguments: Arguments) -> None:
@@ -73,11 +79,12 @@ def _run(arguments: Arguments) -> None:
     params, bench = _params(arguments), _bench(arguments)
     with_tables = not arguments.no_tables and _has_pandas()
     for benchmark in params.benchmarks:
-        _prepare_benchmark(params, benchmark, bench)
-        targets_stage(params, benchmark, bench, arguments.tasks)
-        learn_stage(params, benchmark, bench, arguments.tasks)
-        if with_tables:
-            _write_tables(benchmark, bench)
+        with _alone(benchmark, bench):
+            _prepare_benchmark(params, benchmark, bench)
+            targets_stage(params, benchmark, bench, arguments.tasks)
+            learn_stage(params, benchmark, bench, arguments.tasks)
+            if with_tables:
+                _write_tables(benchmark, bench)
 
 
 def _sweep(arguments: Arguments) -> None:
@@ -226,6 +233,12 @@ def _bench(arguments: Arguments) -> Bench:
     bench = Bench(read_machine(given), RunStore.from_environment(), tracking=tracking_uri)
     restore(bench.data, bench.store)
     return bench
+
+
+def _alone(benchmark: str, bench: Bench) -> AbstractContextManager[None]:
+    """Keeps other commands from the stages' files of a benchmark, of which a folder has one set."""
+    waiting = f"{benchmark}: another command works on it in this folder; waiting for it"
+    return held(bench.data / f".{benchmark}.lock", waiting)
 
 
 def _prepare_benchmark(params: Params, benchmark: str, bench: Bench) -> None:

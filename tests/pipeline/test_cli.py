@@ -1,11 +1,13 @@
 """What a person types: fast help, one-line errors, runs without the big packages, views of what is there."""
 
+import fcntl
 import json
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -93,6 +95,24 @@ def test_bad_input_is_one_line_and_status_2(
     error = capfd.readouterr().err
     assert said in error
     assert error.count("\n") == 1
+
+
+def test_a_second_command_on_a_benchmark_says_that_it_waits_and_then_goes_on(
+    project: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    heard = ""
+    with (project / "data/.digits.lock").open("a") as first:
+        fcntl.flock(first, fcntl.LOCK_EX)
+        assert main(["status"]) == 0
+        second = Thread(target=main, args=(["learn", "digits"],))
+        second.start()
+        while not heard:
+            heard = capfd.readouterr().err
+            second.join(0.05)
+        assert second.is_alive()
+    second.join()
+    assert heard == "digits: another command works on it in this folder; waiting for it\n"
+    assert "data/targets/digits.json is not there" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(
