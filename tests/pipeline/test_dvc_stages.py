@@ -41,6 +41,13 @@ def test_every_code_dependency_is_there() -> None:
                 assert (ROOT / dependency).exists(), f"{name} depends on {dependency}"
 
 
+def test_a_stage_depends_on_what_makes_units_of_params() -> None:
+    reading = {"params", "params_file", "yaml12"}
+    working = reading | {"code", "machine", "runs", "stage", "units"}
+    for name, modules in (("prepare", reading), ("targets", working), ("learn", working)):
+        assert {f"pipeline/{module}.py" for module in modules} <= set(stages()[name]["deps"]), name
+
+
 def test_stages_hand_on_files_in_one_direction() -> None:
     made: set[str] = set()
     for stage in stages().values():
