@@ -70,8 +70,7 @@ def _tables(arguments: Arguments) -> None:
         _show_tables([arguments.benchmark] if arguments.benchmark else read_values(PARAMS_FILE)["benchmarks"])
         return
     params, bench = _params(arguments), _bench(arguments)
-    for benchmark in [arguments.benchmark] if arguments.benchmark else params.benchmarks:
-        resolve(params, benchmark)
+    for benchmark in params.benchmarks:
         _write_tables(benchmark, bench)
 
 
@@ -217,11 +216,12 @@ def _proof(report: Report) -> str:
 
 def _params(arguments: Arguments) -> Params:
     """params.yaml with the command's changes."""
-    lists = {"benchmarks": "benchmark", "methods": "method", "seeds": "seed"}
+    options = {"benchmarks": "benchmark", "methods": "method", "seeds": "seed"}
     chosen = []
-    for key, option in lists.items():
-        values = getattr(arguments, option, None)
-        if isinstance(values, list):
+    for key, option in options.items():
+        given = getattr(arguments, option, None)
+        if given is not None:
+            values = given if isinstance(given, list) else [given]
             chosen.append(f"{key}=[{','.join(map(str, values))}]")
     return load_params(PARAMS_FILE, [*arguments.overrides, *chosen])
 

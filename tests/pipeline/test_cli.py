@@ -81,7 +81,11 @@ def test_ray_and_mlflow_that_are_not_installed_are_one_sentence(project: Path) -
             ["plan", "-S", "train.epoch=3"],
             "cl-lsg: params.yaml: train.epoch: unknown key; allowed: optimizer",
         ),
-        (["targets", "mnist"], "cl-lsg: there is no benchmark mnist; presets: "),
+        (["targets", "mnist"], "cl-lsg: params.yaml: benchmarks: mnist is none of the presets ("),
+        (
+            ["targets", "cifar100-superclass", "-S", "train.epochs=3"],
+            "cl-lsg: params.yaml: train.epochs: preset cifar100-superclass sets it too; change presets.",
+        ),
         (["learn", "digits"], "cl-lsg: data/targets/digits.json is not there; run `cl-lsg targets digits`"),
         (["verify", "data"], "cl-lsg: data holds no unit"),
         (["run", "--method", "ewc"], "cl-lsg: params.yaml: methods: ewc is none of the sections of learn"),
