@@ -53,7 +53,10 @@ def stale_directories(units: Iterable[Unit], store: RunStore, benchmark: str) ->
 
 
 def known_units(plan: Plan, bench: Bench) -> tuple[list[Unit], str]:
-    """The units known so far, and a sentence where goals or sizes have to be learned before the rest is."""
+    """The units known so far, and a sentence where goals or sizes have to be learned before the rest is.
+
+    A damaged unit counts as one that is not learned.
+    """
     units, path = plan.units("targets"), bench.file("targets", plan.experiment.benchmark)
     try:
         goals = read_goals(path, plan, bench.store)
@@ -61,10 +64,13 @@ def known_units(plan: Plan, bench: Bench) -> tuple[list[Unit], str]:
         others = [name for name in plan.experiment.methods if name not in BASELINES]
         return units, f"{', '.join(others)}: waiting for goals" if others else ""
     learned, sized = plan.units("learn", goals), plan.units("sized", goals)
-    if not all(bench.store.finished(unit) for unit in learned):
-        names = ", ".join(unit.name for unit in sized)
-        return units + learned, f"{names}: waiting for sizes" if sized else ""
-    return units + learned + sized_units(plan, goals, learned, bench.store), ""
+    try:
+        if all(bench.store.finished(unit) for unit in learned):
+            return units + learned + sized_units(plan, goals, learned, bench.store), ""
+    except UserError:
+        pass  # the unit's own line, or the stage that takes it for finished, tells what is damaged
+    names = ", ".join(unit.name for unit in sized)
+    return units + learned, f"{names}: waiting for sizes" if sized else ""
 
 
 def _position(directory: Path, tasks: int) -> str:

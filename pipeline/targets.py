@@ -13,6 +13,7 @@ from pipeline.params import Params
 from pipeline.planned import write_planned
 from pipeline.runs import RunStore
 from pipeline.stage import Bench, work, write_units
+from pipeline.status import known_units
 from pipeline.units import Plan, Unit
 
 
@@ -23,10 +24,11 @@ def targets(params: Params, benchmark: str, bench: Bench, tasks: int | None = No
     """
     plan = bench.plan(params, benchmark, tasks)
     units = plan.units("targets")
-    write_planned(bench, plan, units)
+    write_planned(bench, plan, known_units(plan, bench)[0])
     work("targets", benchmark, units, bench)
     path = bench.file("targets", benchmark)
     write_units(path, units, bench.store, goals_of(plan, units, bench.store))
+    write_planned(bench, plan, known_units(plan, bench)[0])
     keep(bench.data, "targets", benchmark, units, bench.store)
     return path
 

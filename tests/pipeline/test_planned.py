@@ -58,3 +58,5 @@ def test_the_plan_grows_with_what_becomes_known(bench: Bench, monkeypatch: pytes
     whole = standing(plan_of(bench), bench.store.root)
     assert (len(whole.finished), whole.missing) == (5, [])
     assert ("grow-matched", 1) in whole.complete
+    targets(params, BENCHMARK, bench, 2)
+    assert standing(plan_of(bench), bench.store.root) == whole, "nothing is forgotten"
