@@ -65,7 +65,7 @@ def test_nothing_that_a_run_needs_is_ignored_and_nothing_private_is_copied() -> 
         "pyproject.toml",
     ]
     assert not [name for name in tracked if ignored(name)]
-    private = [".git", ".venv", ".dvc/config.local", "data", "runs", "mlflow.db"]
+    private = [".git", ".venv", ".dvc/config.local", "data", "runs", "reports", "mlflow.db", "mlruns"]
     assert not [name for name in private if not ignored(name)]
 
 
