@@ -143,10 +143,7 @@ def _add_stages(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     run = _command(commands, "run", "all four stages, without DVC", f"{EXAMPLES}\n{MACHINE}")
-    run.add_argument("--benchmark", nargs="+", metavar="BENCH", help="instead of those in params.yaml")
-    run.add_argument("--method", nargs="+", metavar="METHOD", help="instead of those in params.yaml")
-    run.add_argument("--seed", nargs="+", type=int, metavar="N", help="instead of those in params.yaml")
-    run.add_argument("--tasks", type=_positive, metavar="N", help="only the first N tasks of each benchmark")
+    _add_selection(run)
     run.add_argument("--no-tables", action="store_true", help="stop before the stage tables")
     _add_overrides(run)
     _add_machine(run)
@@ -200,6 +197,7 @@ def _add_views(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     _add_overrides(plan)
 
     status = _command(commands, "status", "units finished, running and waiting, and what is out of date")
+    _add_selection(status)
     _add_overrides(status)
 
     verify = _command(commands, "verify", "rebuild what was learned from its files and compare")
@@ -254,6 +252,16 @@ def _command(
         description=f"{text[0].upper()}{text[1:]}.",
         epilog=epilog,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def _add_selection(command: argparse.ArgumentParser) -> None:
+    for option, metavar, kind in (("benchmark", "BENCH", str), ("method", "METHOD", str), ("seed", "N", int)):
+        command.add_argument(
+            f"--{option}", nargs="+", type=kind, metavar=metavar, help="instead of those in params.yaml"
+        )
+    command.add_argument(
+        "--tasks", type=_positive, metavar="N", help="only the first N tasks of each benchmark"
     )
 
 

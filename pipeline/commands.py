@@ -105,7 +105,7 @@ def _plan(arguments: Arguments) -> None:
 
 
 def _status(arguments: Arguments) -> None:
-    show_status(_params(arguments), _bench(arguments))
+    show_status(_params(arguments), _bench(arguments), arguments.tasks)
 
 
 def _verify(arguments: Arguments) -> None:

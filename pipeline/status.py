@@ -1,4 +1,4 @@
-"""Where an experiment stands: each unit finished, running, interrupted or waiting; and what is stale."""
+"""Where an experiment stands: units finished, running, interrupted, damaged or waiting; and what is stale."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from pipeline.stage import Bench, read_goals
 from pipeline.units import BASELINES, Plan, Unit
 
 
-def status(params: Params, bench: Bench) -> None:
-    """Print the state of every unit that params.yaml asks for."""
+def status(params: Params, bench: Bench, tasks: int | None = None) -> None:
+    """Print the state of every unit that params.yaml asks for, of all tasks or of the first `tasks`."""
     for benchmark in params.benchmarks:
         try:
-            plan = bench.plan(params, benchmark)
+            plan = bench.plan(params, benchmark, tasks)
         except UserError as error:
             print(f"{benchmark}: {error}")
             continue
@@ -33,12 +33,15 @@ def status(params: Params, bench: Bench) -> None:
 
 
 def state_of(unit: Unit, store: RunStore) -> str:
-    """One unit's state in words, with the task and epoch it is in."""
+    """One unit's state in words, with the task and epoch it is in, or the damage and its remedy."""
     directory = store.directory(unit)
     if not (directory / DEFINITION).exists():
         return "waiting"
-    if store.finished(unit):
-        return f"finished, {directory}"
+    try:
+        if store.finished(unit):
+            return f"finished, {directory}"
+    except UserError as damage:
+        return f"damaged: {damage}"
     position = _position(directory, len(unit.tasks))
     if store.locked(unit):
         return f"running, {position}"

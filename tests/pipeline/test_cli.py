@@ -180,6 +180,11 @@ def test_run_status_and_verify_tell_one_story(project: Path, capsys: pytest.Capt
     assert "was changed after it was written" in capsys.readouterr().err
 
 
+def test_status_takes_the_selection_of_run(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["status", "--tasks", "1", "--method", "scratch", "--seed", "3"]) == 0
+    assert capsys.readouterr().out.split() == ["digits", "scratch", "seed3-task01", "waiting"]
+
+
 def test_plan_counts_units_and_steps_of_prepared_data(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

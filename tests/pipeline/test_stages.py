@@ -13,7 +13,7 @@ from pipeline.learn import learn
 from pipeline.params import Params
 from pipeline.records import open_unit
 from pipeline.stage import Bench
-from pipeline.status import known_units, state_of
+from pipeline.status import known_units, state_of, status
 from pipeline.targets import targets
 from tests.pipeline.tiny_experiment import BENCHMARK, tiny_bench, tiny_params
 
@@ -99,6 +99,23 @@ def test_each_seed_has_goals_of_its_own_and_units_are_listed_with_their_places(b
     learned = json.loads(learn(tiny_params("seeds=[1,2]"), BENCHMARK, bench).read_text())
     assert set(learned) == {"format", "units"}
     assert set(learned["units"]) == {"cl-lsg seed1", "cl-lsg seed2"}
+
+
+def test_status_lists_damaged_units_beside_the_others(
+    bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    places = written(bench)["units"]
+    places |= json.loads(learn(tiny_params(), BENCHMARK, bench).read_text())["units"]
+    damaged = ("scratch seed1-task02", "cl-lsg seed1")
+    for name in damaged:
+        (bench.store.root / places[name] / "result.json").write_text("{")
+    capsys.readouterr()
+    status(tiny_params(), bench)
+    lines = {line[8:36].rstrip(): line[37:] for line in capsys.readouterr().out.splitlines()}
+    assert set(lines) == set(places)
+    for name, said in lines.items():
+        assert said.startswith("damaged: " if name in damaged else "finished, "), name
+    assert f"delete {bench.store.root / places[damaged[0]]} to learn the unit again" in lines[damaged[0]]
 
 
 @pytest.mark.parametrize(
