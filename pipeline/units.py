@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -237,8 +237,9 @@ class Plan:
             raise UserError(f"presets.{self.experiment.benchmark}.network: {error}") from error
 
 
+@cache
 def method_digest(method: str, network: str) -> str:
-    """Digest of the code that a unit of this method on this network runs."""
+    """Digest of the code that a unit of this method on this network runs, read once as the code itself is."""
     from lsg.methods import METHODS
     from lsg.networks import NETWORKS
 
