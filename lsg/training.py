@@ -7,6 +7,7 @@ never interrupted.
 
 from __future__ import annotations
 
+import math
 import time
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -29,6 +30,10 @@ from lsg.trainee import Trainee
 OptimizerName = Literal["sgd", "adam", "adamw"]
 BACKWARD_COST = 3
 """MACs of forward and backward together, in units of the forward pass."""
+
+
+class DivergedError(RuntimeError):
+    """Training left the range of numbers: the loss of an epoch is infinite or none."""
 
 
 @dataclass(frozen=True)
@@ -155,7 +160,10 @@ class Trainer:
         self.logs, self.stage_end = [], self.log.size_behind_task(previous)
 
     def run(self, stage: Stage, trainee: Trainee, task: Task) -> None:
-        """Train one stage, from its checkpoint if there is one."""
+        """Train one stage, from its checkpoint if there is one.
+
+        Raises DivergedError; log and checkpoint then stand behind an epoch before.
+        """
         epochs = stage.epochs or self.settings.epochs
         log = self._resumed(stage, epochs, trainee)
         stepper = self._stepper(trainee, task, stage)
@@ -163,6 +171,7 @@ class Trainer:
             started = time.perf_counter()
             self._train_epoch(stage, epoch, epochs, stepper, log)
             log.seconds += time.perf_counter() - started
+            _require_finite(task, log)
             self._report(task, epochs, trainee, log)
             if epoch == epochs or self.checkpoints.due():
                 self._save(stage, trainee, log)
@@ -233,3 +242,11 @@ class Trainer:
         if log.epochs < epochs:
             self.log.cut_to(self.stage_end)
         return log
+
+
+def _require_finite(task: Task, log: StageLog) -> None:
+    if not math.isfinite(log.train_loss):
+        raise DivergedError(
+            f"training diverged in task {task.number}, stage {log.stage}, epoch {log.epochs}: its loss is "
+            f"{log.train_loss}; lower train.lr, or the rate of the method's own section of learn"
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import signal
@@ -13,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -28,7 +30,8 @@ from lsg.methods.fine_tune import FineTuneSettings
 from lsg.networks import NETWORKS
 from lsg.records import LAST_RECORD, RunDirectory
 from lsg.sequence import Job, learn_sequence
-from lsg.training import TrainSettings
+from lsg.stepper import Stepper
+from lsg.training import DivergedError, TrainSettings
 from lsg.workspace import Workspace
 from tests.lsg.tiny import tiny_architecture, write_tiny_tasks
 
@@ -255,6 +258,34 @@ def test_a_torn_checkpoint_costs_time_only(data: Path, tmp_path: Path) -> None:
     (torn / "checkpoint_03_1.safetensors").write_bytes(b"half a checkpoint")
     learn_sequence(job(data), torn)
     assert deterministic_files(torn) == deterministic_files(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("method", ["scratch", "cl-lsg"])
+def test_training_that_diverges_says_where_and_what_to_lower(data: Path, tmp_path: Path, method: str) -> None:
+    diverging = job(data, method, tasks=(1,), train=replace(TRAIN, lr=1e6))
+    said = r"diverged in task 1, stage [12], epoch \d: its loss is (nan|inf); lower train\.lr"
+    for _ in range(2):
+        with pytest.raises(DivergedError, match=said):
+            learn_sequence(diverging, tmp_path, checkpoint_seconds=0)
+
+
+def test_what_was_learned_before_training_diverged_stays(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learn_sequence(job(data, tasks=(1,)), tmp_path / "whole")
+    epoch = Stepper.epoch
+
+    def diverging(self: Stepper, number: int, *rates: Any) -> tuple[float, int]:
+        loss, hits = epoch(self, number, *rates)
+        return (math.nan if number == 3 else loss), hits
+
+    monkeypatch.setattr(Stepper, "epoch", diverging)
+    with pytest.raises(DivergedError, match="task 1, stage 2, epoch 3"):
+        learn_sequence(job(data, tasks=(1,)), tmp_path / "again", checkpoint_seconds=0)
+    assert epochs_logged(tmp_path / "again", 1, 2) == 2
+    monkeypatch.setattr(Stepper, "epoch", epoch)
+    learn_sequence(job(data, tasks=(1,)), tmp_path / "again")
+    assert deterministic_files(tmp_path / "again") == deterministic_files(tmp_path / "whole")
 
 
 def test_another_job_does_not_go_on_in_this_directory(data: Path, tmp_path: Path) -> None:
