@@ -108,6 +108,9 @@ class MaskRates:
         require(is_rising(self.drops), "mask_lr_drops", self.drops, "rising shares between 0 and 1")
         same = len(self.factors) == len(self.drops)
         require(same, "mask_lr_factors", self.factors, "one factor for each of mask_lr_drops")
+        require(
+            all(factor >= 0 for factor in self.factors), "mask_lr_factors", self.factors, "0 or more each"
+        )
 
     def at(self, epoch: int, epochs: int) -> float:
         """The rate in this epoch (from 1)."""

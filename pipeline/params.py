@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Iterable, Mapping
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field, fields
 from functools import cache
@@ -113,7 +114,7 @@ def load_params(path: Path = PARAMS_FILE, overrides: Iterable[str] = ()) -> Para
     """
     values = read_values(path)
     paths = [apply_override(values, override) for override in overrides]
-    problems = [*_shape_problems(values), *shadowed(values, paths)]
+    problems = [*_infinite(values), *_shape_problems(values), *shadowed(values, paths)]
     problems = problems or _Check(catalogue(), values).problems()
     if problems:
         raise UserError(f"{path}: {'; '.join(dict.fromkeys(problems))}")
@@ -252,6 +253,18 @@ def _inherited(
 
 def _shape_problems(values: Section) -> list[str]:
     return _problems(TypeAdapter(Params), values, "", list(Params.model_fields))
+
+
+def _infinite(value: Any, where: str = "") -> Iterator[str]:
+    """One sentence a number, at any depth, that is infinite or none; ranges let it through."""
+    if isinstance(value, float) and not math.isfinite(value):
+        yield f"{where}: is {value}; allowed: a finite number"
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _infinite(inner, f"{where}.{key}" if where else str(key))
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _infinite(inner, where)
 
 
 def _make(settings: type, values: Section) -> Any:

@@ -89,11 +89,7 @@ class CpgSettings:
         few = self.grow_step > 0 and (self.cap - 1) / self.grow_step < MOST_ATTEMPTS - 1
         require(few, "grow_step", self.grow_step, f"over 0, with fewer than {MOST_ATTEMPTS} steps to the cap")
         require(0 <= self.train_accuracy <= 1, "train_accuracy", self.train_accuracy, "from 0 to 1")
-        require(self.mask_lr >= 0, "mask_lr", self.mask_lr, "0 or more")
-        rising = is_rising(self.mask_lr_drops)
-        require(rising, "mask_lr_drops", self.mask_lr_drops, "rising shares between 0 and 1")
-        same = len(self.mask_lr_factors) == len(self.mask_lr_drops)
-        require(same, "mask_lr_factors", self.mask_lr_factors, "one factor for each of mask_lr_drops")
+        MaskRates(self.mask_lr, self.mask_lr_drops, self.mask_lr_factors)  # checks them
         levels = is_rising(self.levels) and len(self.levels) < RETRAIN - COMPACT
         require(levels, "levels", self.levels, "rising sparsities between 0 and 1")
         require(self.level_epochs > 0, "level_epochs", self.level_epochs, "over 0")

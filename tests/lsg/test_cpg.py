@@ -144,6 +144,7 @@ def test_a_missed_goal_leaves_room_for_the_tasks_that_remain() -> None:
         ({"levels": (0.5, 0.3)}, "levels"),
         ({"levels": (0.5, 1.0)}, "levels"),
         ({"mask_lr_factors": (0.2,)}, "mask_lr_factors"),
+        ({"mask_lr_factors": (0.2, -1.0)}, "mask_lr_factors"),
         ({"prune_frequency": 0}, "prune_frequency"),
         ({"prune_share": 1.2}, "prune_share"),
         ({"train_accuracy": 95.0}, "train_accuracy"),

@@ -75,6 +75,7 @@ def test_rates_of_masks_follow_the_official_schedule(tmp_path: Path, monkeypatch
         ({"mask_lr": 0.0}, "mask_lr"),
         ({"mask_lr_drops": (0.5, 0.2)}, "mask_lr_drops"),
         ({"mask_lr_factors": ()}, "mask_lr_factors"),
+        ({"mask_lr_factors": (-1.0,)}, "mask_lr_factors"),
     ],
 )
 def test_settings_out_of_range_are_named(change: dict[str, object], name: str) -> None:

@@ -137,6 +137,32 @@ def test_a_wrong_value_names_its_key_and_what_is_allowed(
     assert said in fault(edited(tmp_path, (key, value)))
 
 
+@pytest.mark.parametrize("value", [".inf", "-.inf", ".nan", "1e400"])
+@pytest.mark.parametrize(
+    "key",
+    [
+        "train.lr",
+        "train.weight_decay",
+        "learn.cl-lsg.cap",
+        "learn.cl-lsg.penalty",
+        "learn.apd.drift",
+        "presets.digits.data.test",
+        "presets.digits.learn.cl-lsg.gate_init",
+        "presets.digits.network.width",
+    ],
+)
+def test_a_number_that_is_not_finite_is_refused_everywhere(key: str, value: str) -> None:
+    shown = float(value.replace(".", "", 1))
+    assert f"{key}: is {shown}; allowed: a finite number" in fault(ROOT / "params.yaml", f"{key}={value}")
+    assert f"{key}: is {shown}; " in fault(ROOT / "params.yaml", f"{key}=[0.1, {value}]")
+
+
+@pytest.mark.parametrize("method", ["cl-lsg", "cpg", "piggyback"])
+def test_mask_rates_have_no_negative_factor(method: str) -> None:
+    keys = (f"learn.{method}.mask_lr_drops=[0.5]", f"learn.{method}.mask_lr_factors=[-1]")
+    assert f"learn.{method}: mask_lr_factors must be 0 or more each" in fault(ROOT / "params.yaml", *keys)
+
+
 def test_a_missing_section_is_named(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
     text = (ROOT / "params.yaml").read_text()
