@@ -144,7 +144,8 @@ def _manifest(experiment: Experiment, prepared: Path) -> dict[str, Any]:
     if not nominal.own_test:
         images -= round(data.test * images) if data.test < 1 else int(data.test)
     size = data.classes_per_task
-    task = {"train": round(images * (1 - data.validation)) * size, "classes": list(range(size))}
+    train = round(images * (1 - data.validation))
+    task = {"train": train * size, "validation": (images - train) * size, "classes": list(range(size))}
     tasks = [{**task, "task": number} for number in range(1, nominal.classes // size + 1)]
     side = data.image_size
     shape = (nominal.image_shape[0], side, side) if side else nominal.image_shape

@@ -122,6 +122,7 @@ class Plan:
     """Makes the units of one benchmark from its experiment, its prepared tasks and the machine's numerics.
 
     `first` keeps only so many tasks; units of one task each are then those of the whole benchmark.
+    Raises UserError where the tasks have no validation images and the protocol decides by them.
     """
 
     experiment: Experiment
@@ -129,6 +130,15 @@ class Plan:
     prepared: Path
     numerics: Numerics
     first: int | None = None
+
+    def __post_init__(self) -> None:
+        decides = self.experiment.protocol == "clean"
+        if decides and not all(entry.get("validation", 1) for entry in self.manifest["tasks"]):
+            benchmark = self.experiment.benchmark
+            raise UserError(
+                f"{benchmark} was prepared without validation images, by which protocol clean decides; "
+                f"set presets.{benchmark}.data.validation above 0 and prepare it again, or set protocol=paper"
+            )
 
     def units(self, stage: Stage, goals: Goals | None = None, sizes: Sizes | None = None) -> list[Unit]:
         """The stage's units: `targets` the baselines, `learn` the other methods, which need the goals.

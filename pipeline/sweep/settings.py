@@ -111,11 +111,6 @@ class Sweep:
                 "protocol paper decides on test images, and a sweep must not see them; "
                 "add -S protocol=clean, and take the values it finds to protocol paper"
             )
-        if not all(entry.get("validation", 1) for entry in plan.manifest["tasks"]):
-            raise UserError(
-                f"{self.study.benchmark} has no validation images to choose by; set "
-                f"presets.{self.study.benchmark}.data.validation above 0"
-            )
         for domain in self.space:
             others = [{**first, domain.key: value} for value in domain.values[1:]]
             units = [self._starting_units(values) for values in (first, *others)]

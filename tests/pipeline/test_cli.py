@@ -216,6 +216,18 @@ def test_a_tar_file_of_the_images_is_there_too(
     assert "its images are not" not in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    "command", ["run --benchmark digits", "plan", "sweep --benchmark digits --param train.lr=grid:0.1,0.2"]
+)
+def test_protocol_clean_without_validation_images_is_refused_before_anything_is_learned(
+    project: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    shutil.rmtree(project / "data/tasks")
+    assert main([*command.split(), "-S", "presets.digits.data.validation=0"]) == 2
+    assert "set presets.digits.data.validation above 0" in capsys.readouterr().err
+    assert not (project / "runs").exists()
+
+
 def test_the_papers_plan_leaves_out_what_has_no_images_and_says_so(
     project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

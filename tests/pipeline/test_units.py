@@ -50,6 +50,14 @@ def test_other_methods_are_one_unit_a_seed_with_that_seeds_goals() -> None:
     ]
 
 
+def test_tasks_without_validation_images_are_refused_where_they_decide() -> None:
+    manifest = tiny_plan().manifest
+    bare = {**manifest, "tasks": [{**entry, "validation": 0} for entry in manifest["tasks"]]}
+    with pytest.raises(UserError, match=r"set presets\.digits\.data\.validation above 0 .* protocol=paper"):
+        replace(tiny_plan(), manifest=bare)
+    assert replace(tiny_plan("protocol=paper"), manifest=bare).units("targets")
+
+
 def test_a_method_within_the_sizes_of_another_is_a_unit_once_those_are_known() -> None:
     plan = tiny_plan("methods=[cl-lsg,grow-matched]")
     assert [unit.method for unit in plan.units("learn", GOALS)] == ["cl-lsg"]
