@@ -230,7 +230,7 @@ def _add_views(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     export = _command(commands, "export", "write one task's network to a file for torch.export.load alone")
     export.add_argument("directory", type=Path, metavar="DIR", help="a unit's directory")
     export.add_argument("--task", type=_positive, required=True, metavar="N", help="which task's network")
-    export.add_argument("--to", type=Path, required=True, metavar="FILE.pt2", help="the file to write")
+    export.add_argument("--to", type=_exported, required=True, metavar="FILE.pt2", help="the file to write")
 
     ui = _command(commands, "ui", "MLflow's pages on this machine, with the link that compares runs")
     ui.add_argument("--port", type=int, default=5000, help="default 5000")
@@ -283,10 +283,21 @@ def _add_machine(command: argparse.ArgumentParser) -> None:
 
 
 def _positive(text: str) -> int:
-    number = int(text)
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
     if number < 1:
-        raise argparse.ArgumentTypeError("must be 1 or more")
+        raise argparse.ArgumentTypeError(f"is {text!r}; allowed: a whole number, 1 or more")
     return number
+
+
+def _exported(text: str) -> Path:
+    if not text.endswith(".pt2"):
+        raise argparse.ArgumentTypeError(
+            f"is {text!r}; allowed: a name that ends in .pt2, torch.export's format"
+        )
+    return Path(text)
 
 
 def _fail(status: int, text: str) -> int:

@@ -120,6 +120,31 @@ def test_a_second_command_on_a_benchmark_says_that_it_waits_and_then_goes_on(
 
 
 @pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["run", "--tasks", "two"], "argument --tasks: is 'two'; allowed: a whole number, 1 or more"),
+        (["run", "--workers", "0"], "argument --workers: is '0'; allowed: a whole number, 1 or more"),
+        (
+            ["sweep", "--benchmark", "digits", "--samples", "1.5"],
+            "argument --samples: is '1.5'; allowed: a whole number",
+        ),
+        (
+            ["export", "unit", "--task", "1", "--to", "t.onnx"],
+            "argument --to: is 't.onnx'; allowed: a name that",
+        ),
+        (["export", "unit", "--task", "1", "--to", "t"], "ends in .pt2"),
+    ],
+)
+def test_an_option_of_the_wrong_form_says_what_is_allowed(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     ("error", "status", "said"),
     [
         (UnitsFailed("1 of 2 units failed:\nscratch"), 1, "1 of 2 units failed: scratch"),
