@@ -25,7 +25,7 @@ from pipeline.learn import learn as learn_stage
 from pipeline.locks import held
 from pipeline.machine import read_machine
 from pipeline.params import Params, load_params, resolve
-from pipeline.params_file import PARAMS_FILE, read_values
+from pipeline.params_file import PARAMS_FILE, list_override, read_values
 from pipeline.planned import planned_file, read_planned
 from pipeline.prepare import prepare as prepare_stage
 from pipeline.proven import prove, require_whole, units_below
@@ -220,9 +220,10 @@ def _params(arguments: Arguments) -> Params:
     chosen = []
     for key, option in options.items():
         given = getattr(arguments, option, None)
-        if given is not None:
-            values = given if isinstance(given, list) else [given]
-            chosen.append(f"{key}=[{','.join(map(str, values))}]")
+        if isinstance(given, list):
+            chosen.append(list_override(key, given, f"--{option}", arguments.overrides))
+        elif given is not None:
+            chosen.append(list_override(key, [given], option, arguments.overrides))
     return load_params(PARAMS_FILE, [*arguments.overrides, *chosen])
 
 

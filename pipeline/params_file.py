@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,27 +32,39 @@ def apply_override(values: dict[str, Any], override: str) -> tuple[str, ...]:
     DVC wants a `+` before a key that its section does not have yet; here it may stand there.
     Raises UserError when it has no `=` or its section is not there.
     """
-    name, equals, text = override.partition("=")
-    path = tuple(name.strip().removeprefix("+").split("."))
+    path, equals, text = _parts(override)
     if not equals or not all(path):
         raise UserError(f"-S {override}: write section.key=value, for example -S train.epochs=3")
     section = values
     for depth, part in enumerate(path[:-1], start=1):
         inner = section.get(part)
         if not isinstance(inner, dict):
-            known = ", ".join(key for key, value in section.items() if isinstance(value, dict))
-            raise UserError(f"-S {override}: there is no section {'.'.join(path[:depth])}; sections: {known}")
+            raise UserError(f"-S {override}: {_no_section(section, path[:depth])}")
         section = inner
     section[path[-1]] = read_text(text, f"-S {override}")
     return path
 
 
+def list_override(key: str, values: Iterable[object], option: str, overrides: Iterable[str]) -> str:
+    """The override that stands for an option with the values of a list.
+
+    Raises UserError where one of `overrides` sets the same list, of which one would be discarded.
+    """
+    for override in overrides:
+        if _parts(override)[0] == (key,):
+            raise UserError(f"{option} and -S {override} both set {key}; give one of them")
+    return f"{key}=[{','.join(map(str, values))}]"
+
+
 def shadowed(values: dict[str, Any], paths: Iterable[tuple[str, ...]]) -> list[str]:
-    """Overrides that a preset of this run wins over, so that they would silently do nothing."""
+    """Overrides that a preset of this run wins over, so that they would silently do nothing.
+
+    A section that is set as a whole counts by its keys.
+    """
     found = []
-    for path in paths:
+    for path in (inner for each in paths if each[0] in ("train", "learn") for inner in _keys(values, each)):
         for benchmark in values.get("benchmarks") or []:
-            if path[0] in ("train", "learn") and _holds(values, ("presets", benchmark, *path)):
+            if _value(values, ("presets", benchmark, *path)) is not _MISSING:
                 key = ".".join(path)
                 found.append(f"{key}: preset {benchmark} sets it too; change presets.{benchmark}.{key}")
     return found
@@ -69,10 +81,40 @@ def read_text(text: str, where: str) -> Any:
         raise UserError(f"{where}: {' '.join(str(error).split())}; mend it") from None
 
 
-def _holds(values: dict[str, Any], path: tuple[str, ...]) -> bool:
+def _parts(override: str) -> tuple[tuple[str, ...], str, str]:
+    """An override's path, its `=` and its text."""
+    name, equals, text = override.partition("=")
+    return tuple(name.strip().removeprefix("+").split(".")), equals, text
+
+
+def _no_section(section: dict[str, Any], path: tuple[str, ...]) -> str:
+    """Why there is no section at `path`, whose last part would stand in `section`, and what to write."""
+    key = ".".join(path)
+    if path[-1] in section:
+        return f"{key} is a value and has no keys; write -S {key}=value"
+    known = [name for name, value in section.items() if isinstance(value, dict)]
+    listed = f"sections: {', '.join(known)}" if known else f"{'.'.join(path[:-1])} has no sections"
+    return f"there is no section {key}; {listed}"
+
+
+_MISSING = object()
+
+
+def _value(values: dict[str, Any], path: tuple[str, ...]) -> Any:
+    """What stands at `path`, `_MISSING` where nothing does."""
     section: Any = values
     for part in path:
         if not isinstance(section, dict) or part not in section:
-            return False
+            return _MISSING
         section = section[part]
-    return True
+    return section
+
+
+def _keys(values: dict[str, Any], path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """`path` itself, or those of all keys in the section that stands there."""
+    value = _value(values, path)
+    if not isinstance(value, dict):
+        yield path
+        return
+    for key in value:
+        yield from _keys(values, (*path, str(key)))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from pipeline.errors import UserError
 from pipeline.params import Params, load_params
-from pipeline.params_file import PARAMS_FILE
+from pipeline.params_file import PARAMS_FILE, list_override
 from pipeline.report import REPORTS
 from pipeline.stage import Bench
 from pipeline.sweep.settings import Sweep
@@ -22,9 +22,13 @@ def sweep(arguments: argparse.Namespace, bench: Bench, prepare: Callable[[Params
     if not 0 <= arguments.within <= 100:
         raise UserError(f"--within is {arguments.within:g}; allowed: 0 to 100 points")
     space = parse_domains(arguments.param, arguments.search)
-    seeds = [f"seeds=[{','.join(map(str, arguments.seed))}]"] if arguments.seed else []
-    changes = (*arguments.overrides, *seeds)
-    chosen = (f"benchmarks=[{arguments.benchmark}]", f"methods=[{arguments.method}]")
+    given = arguments.overrides
+    seeds = [list_override("seeds", arguments.seed, "--seed", given)] if arguments.seed else []
+    changes = (*given, *seeds)
+    chosen = (
+        list_override("benchmarks", [arguments.benchmark], "--benchmark", given),
+        list_override("methods", [arguments.method], "--method", given),
+    )
     prepare(load_params(PARAMS_FILE, [*changes, *chosen]))
     study = Study(
         arguments.benchmark, arguments.method, bench, arguments.tasks, PARAMS_FILE.absolute(), changes

@@ -90,6 +90,13 @@ def test_ray_and_mlflow_that_are_not_installed_are_one_sentence(project: Path) -
         (["verify", "data"], "cl-lsg: data holds no unit"),
         (["run", "--method", "ewc"], "cl-lsg: params.yaml: methods: ewc is none of the sections of learn"),
         (["track", "--rebuild"], "holds no units"),
+        (["run", "--seed", "1", "-S", "seeds=[]"], "cl-lsg: --seed and -S seeds=[] both set seeds; give one"),
+        (["run", "--method", "scratch", "-S", "methods=scratch"], "--method and -S methods=scratch both set"),
+        (["run", "--benchmark", "digits", "-S", "+benchmarks=[]"], "--benchmark and -S +benchmarks=[] both"),
+        (
+            ["sweep", "--benchmark", "digits", "--param", "train.lr=grid:1", "-S", "methods=[pnn]"],
+            "--method and -S methods=[pnn] both set methods; give one",
+        ),
     ],
 )
 def test_bad_input_is_one_line_and_status_2(

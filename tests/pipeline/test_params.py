@@ -215,6 +215,12 @@ def test_overrides_change_values_of_any_section() -> None:
     [
         ("train.epoch=3", "train.epoch: unknown key"),
         ("trains.epochs=3", "there is no section trains; sections: train,"),
+        ("train.epochs.x=3", "train.epochs is a value and has no keys; write -S train.epochs=value"),
+        ("train.x.y=3", "there is no section train.x; train has no sections"),
+        (
+            "train={curves: false}",
+            "train.curves: preset digits sets it too; change presets.digits.train.curves",
+        ),
         ("train.epochs", "write section.key=value"),
         ("seeds=[1", "-S seeds=[1"),
     ],
