@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from pipeline.errors import UserError
 from pipeline.sweep.ledger import Ledger
-from pipeline.sweep.space import Domain, Values, short_names
+from pipeline.sweep.space import RANGES, Domain, Values, short_names
 from pipeline.sweep.trials import Study, Trial
 from pipeline.units import Unit
 
@@ -101,8 +101,8 @@ class Sweep:
         return [Trial(number, values, self.study) for number, values in drawn]
 
     def check(self) -> None:
-        """Raise UserError for a value that params.yaml may not hold, for a key that changes nothing in what
-        the method learns, and for decisions on test images.
+        """Raise UserError for a value that params.yaml may not hold, for a range over whole numbers, for a
+        key that changes nothing in what the method learns, and for decisions on test images.
         """
         first = self.first_values()
         plan = self.study.plan(first)
@@ -112,10 +112,22 @@ class Sweep:
                 "add -S protocol=clean, and take the values it finds to protocol paper"
             )
         for domain in self.space:
+            if domain.kind in RANGES:
+                self._require_fractions(domain, first)
             others = [{**first, domain.key: value} for value in domain.values[1:]]
             units = [self._starting_units(values) for values in (first, *others)]
             if len(units) > 1 and len({tuple(unit.key for unit in each) for each in units}) == 1:
                 raise UserError(f"--param {domain.key}: changes nothing in what {self.study.method} learns")
+
+    def _require_fractions(self, domain: Domain, first: Values) -> None:
+        """Raise UserError where a key, whose ends fit, takes whole numbers alone; a range draws others."""
+        try:
+            self.study.plan({**first, domain.key: float(domain.values[0])})
+        except UserError as error:
+            raise UserError(
+                f"--param {domain.key}: takes whole numbers, and {domain.kind} draws others; "
+                "write choice and the numbers, such as choice:1,2,3"
+            ) from error
 
     def _starting_units(self, values: Values) -> list[Unit]:
         """What a trial needs and learns, with goals that are not known yet set to 1."""

@@ -79,6 +79,19 @@ def test_values_become_sections_of_the_file() -> None:
             "cl-lsg",
             "learn.cpg.cap: changes nothing in what cl-lsg learns",
         ),
+        (
+            "train.epochs=uniform:1,3",
+            [],
+            "cl-lsg",
+            "train.epochs: takes whole numbers, and uniform draws others",
+        ),
+        ("presets.digits.learn.pnn.tasks=loguniform:1,9", [], "pnn", "write choice and the numbers, such as"),
+        (
+            "learn.cl-lsg.penalty=grid:a,b",
+            [],
+            "cl-lsg",
+            "params.yaml: learn.cl-lsg.penalty: is 'a'; input should",
+        ),
         ("learn.ewc.x=choice:1,2", [], "cl-lsg", "there is no section learn.ewc"),
         ("train.lr=choice:0.1,0.2", ["protocol=paper"], "cl-lsg", "add -S protocol=clean"),
         ("learn.grow-matched.cap=choice:1.2,1.3", [], "grow-matched", "stays within the sizes of cl-lsg"),
@@ -99,6 +112,7 @@ def test_a_space_that_params_yaml_does_not_know_is_refused(
         ("learn.cl-lsg.penalty=loguniform:1e-5,1e-3", "cl-lsg"),
         ("presets.digits.learn.cl-lsg.gate_init=choice:0.0,0.02", "cl-lsg"),
         ("train.lr=choice:0.01,0.02", "scratch"),
+        ("train.weight_decay=uniform:0,1", "scratch"),
         ("targets.rule=grid:scratch,best_of", "cl-lsg"),
     ],
 )
