@@ -57,7 +57,7 @@ def task_groups(images: Images, settings: DataSettings, listed: Groups | None = 
     These are then brought into the settings' task order.
     """
     if listed is not None:
-        _check_listed(listed, images.class_names)
+        _check_listed(listed, images.class_names, f"tasks file {settings.tasks}")
         return listed
     size = settings.classes_per_task or 0
     groups = (
@@ -98,16 +98,16 @@ def _superclass_groups(images: Images, size: int) -> Groups:
     return groups
 
 
-def _check_listed(listed: Groups, known: Sequence[str]) -> None:
+def _check_listed(listed: Groups, known: Sequence[str], file: str) -> None:
     owner: dict[str, str] = {}
     for name, classes in listed:
         if len(classes) < 2:
-            raise UserError(f"tasks file: task {name} has {len(classes)} classes; give it two or more")
+            raise UserError(f"{file}: task {name} has {len(classes)} classes; give it two or more")
         for each in classes:
             if each not in known:
-                raise UserError(f"tasks file: class {each} of task {name} is not in the data; mend its name")
+                raise UserError(f"{file}: class {each} of task {name} is not in the data; mend its name")
             if each in owner:
-                raise UserError(f"tasks file: class {each} is listed in {owner[each]} and {name}; keep one")
+                raise UserError(f"{file}: class {each} is listed in {owner[each]} and {name}; keep one")
             owner[each] = name
 
 

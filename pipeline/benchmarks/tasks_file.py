@@ -20,7 +20,12 @@ def read_tasks(path: Path) -> list[tuple[str, tuple[str, ...]]]:
         raise UserError(f"tasks file {path} cannot be read ({error}); {SHAPE}") from error
     if not isinstance(content, list) or not content:
         raise UserError(f"tasks file {path} is not a list of tasks; {SHAPE}")
-    return [_task(entry, number, path) for number, entry in enumerate(content, start=1)]
+    tasks = [_task(entry, number, path) for number, entry in enumerate(content, start=1)]
+    names = [name for name, _ in tasks]
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(f"tasks file {path}: two tasks are called {name}; give each a name of its own")
+    return tasks
 
 
 def _task(entry: object, number: int, path: Path) -> tuple[str, tuple[str, ...]]:

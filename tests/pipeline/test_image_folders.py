@@ -177,6 +177,10 @@ def test_a_tasks_file_is_json_or_yaml(tmp_path: Path) -> None:
         ("- {name: a}", "task 1 does not have name and classes"),
         ("- {name: a, classes: [x, y], colour: red}", "task 1 does not have name and classes alone"),
         ("- {name: a, classes: [no, y]}", "task 1 has a name that is no text; quote it"),
+        (
+            "- {name: 1, classes: [x, y]}\n- {name: '1', classes: [z, w]}",
+            r"tasks\.yaml: two tasks are called 1; give each a name of its own",
+        ),
     ],
 )
 def test_a_tasks_file_that_is_wrong_says_where(tmp_path: Path, content: str, words: str) -> None:

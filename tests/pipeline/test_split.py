@@ -182,6 +182,12 @@ def test_what_does_not_fit_is_named(
         list(split_tasks(made_images(4, 8), made_settings(**changes), listed))
 
 
+def test_a_tasks_file_that_does_not_fit_the_images_is_named_with_its_path() -> None:
+    settings = made_settings(tasks="mine/tasks.yaml", classes_per_task=None)
+    with pytest.raises(UserError, match=r"tasks file mine/tasks\.yaml: task a has 1 classes"):
+        list(split_tasks(made_images(4, 8), settings, [("a", ("class00",))]))
+
+
 def test_a_test_share_beside_a_test_split_is_refused() -> None:
     with pytest.raises(UserError, match="has a test split"):
         list(split_tasks(made_images(4, 8, tests=2), made_settings(test=0.2)))
