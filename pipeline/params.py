@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field, fields
 from functools import cache
@@ -151,7 +151,7 @@ class _Check:
 
     def problems(self) -> list[str]:
         self._names("benchmarks", self.values["presets"], "presets")
-        self._names("methods", self.values["learn"], "sections of learn")
+        self._names("methods", self.values["learn"], "sections of learn", self.known.methods)
         self._sizes()
         self._numbers("seeds")
         train, learn = self.values["train"], self.values["learn"]
@@ -173,11 +173,13 @@ class _Check:
             self._learn(f"{where}.learn", own, bases)
         return self.found
 
-    def _names(self, key: str, allowed: Mapping[str, Any], called: str) -> None:
+    def _names(self, key: str, allowed: Mapping[str, Any], called: str, coded: Collection[str] = ()) -> None:
+        """Names have to stand in a section of the file, also those that the code knows (`coded`)."""
         names = self.values[key]
         for name in names:
             if name not in allowed:
-                self.found.append(f"{key}: {name} is none of the {called} ({', '.join(allowed)})")
+                hint = f"; it needs one too, if only `{name}: {{}}`" if name in coded else ""
+                self.found.append(f"{key}: {name} is none of the {called} ({', '.join(allowed)}){hint}")
         self._once(key, names)
 
     def _sizes(self) -> None:
@@ -199,11 +201,18 @@ class _Check:
             self.found.append(f"{key}: {item} stands there twice")
 
     def _learn(self, where: str, sections: Section, bases: Section) -> bool:
-        """Sections of methods, each on top of the base of its name; only those names may stand here."""
+        """Sections of methods, each on top of the base of its name; only those names may stand here.
+
+        One that extends a wrong one is checked on top of the defaults, so that the fault is told once.
+        """
         before = len(self.found)
-        for method, own in sections.items():
+        wrong = set()
+        for method in sorted(sections, key=lambda name: name in self.known.extends):
+            own = sections[method]
             if method in bases and method in self.known.methods:
-                self._settings(f"{where}.{method}", self.known.methods[method], own, bases[method])
+                base = {} if self.known.extends.get(method) in wrong else bases[method]
+                if not self._settings(f"{where}.{method}", self.known.methods[method], own, base):
+                    wrong.add(method)
             else:
                 self.found.append(f"{where}.{method}: no such method; allowed: {', '.join(bases)}")
         return len(self.found) == before

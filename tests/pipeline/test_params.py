@@ -234,6 +234,27 @@ def test_an_override_that_a_preset_would_hide_is_refused() -> None:
     assert "change presets.cifar100-superclass.train.epochs" in text
 
 
+def test_a_section_set_as_a_whole_is_hidden_by_a_preset_only_where_both_set_a_key() -> None:
+    params = load_params(ROOT / "params.yaml", ["train={}", "learn.cl-lsg={cap: 1.4}"])
+    assert (resolve(params, "digits").train.curves, resolve(params, "digits").learn["cl-lsg"].cap) == (
+        True,
+        1.4,
+    )
+
+
+def test_a_fault_of_a_section_is_not_told_again_by_those_that_extend_it() -> None:
+    text = fault(ROOT / "params.yaml", "learn.cl-lsg.penalty=a", "learn.grow.when=never")
+    assert text.count("input should be a valid number") == 1
+    assert "learn.grow.when: is 'never'" in text
+
+
+def test_a_method_of_the_code_without_a_section_says_that_it_needs_one(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text((ROOT / "params.yaml").read_text().replace("  scratch: {}", "  # scratch: {}", 1))
+    assert "scratch is none of the sections of learn" in fault(path)
+    assert "it needs one too, if only `scratch: {}`" in fault(path)
+
+
 def test_an_unknown_benchmark_is_named(params: Params) -> None:
     with pytest.raises(UserError, match="no benchmark mnist; presets: cifar100-split"):
         resolve(params, "mnist")
