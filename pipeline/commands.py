@@ -143,11 +143,12 @@ def _record(arguments: Arguments) -> None:
     if arguments.join:
         recording = joined(benchmark, arguments.join)
     elif arguments.planned is None:
+        resolve(load_params(), benchmark)  # `dvc repro` would not help a benchmark that there is not
         machine = describe(bench.machine.numerics())
         recording = recorded.finished_run(benchmark, bench.data, bench.store.root, machine)
     else:
         path = planned_file(bench.data, benchmark) if arguments.planned == Path() else arguments.planned
-        recording = recorded.part_of_run(read_planned(path), bench.store.root)
+        recording = recorded.part_of_run(read_planned(path, benchmark), bench.store.root)
     print(recorded.record(recording, benchmark, arguments.name))
     if recording.missing:
         print(recorded.incomplete(recording))

@@ -83,14 +83,17 @@ def write_planned(bench: Bench, plan: Plan, units: Iterable[Unit]) -> None:
     write_json(planned_file(bench.data, experiment.benchmark), content.model_dump())
 
 
-def read_planned(path: Path) -> Planned:
-    """Raises UserError when the file is missing or damaged."""
+def read_planned(path: Path, benchmark: str) -> Planned:
+    """Raises UserError when the file is missing, damaged or the plan of another benchmark."""
     if not path.is_file():
         raise UserError(f"{path} is not there; `cl-lsg run`, `targets` and `learn` write it when they begin")
     try:
-        return Planned.model_validate(read_json(path))
+        planned = Planned.model_validate(read_json(path))
     except ValidationError as error:
         raise UserError(f"{path} is damaged ({first_line(error)}); give the run's command again") from error
+    if planned.benchmark != benchmark:
+        raise UserError(f"{path} plans {planned.benchmark} and not {benchmark}; give the plan of {benchmark}")
+    return planned
 
 
 def standing(planned: Planned, runs: Path) -> Standing:

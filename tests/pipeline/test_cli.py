@@ -97,6 +97,7 @@ def test_ray_and_mlflow_that_are_not_installed_are_one_sentence(project: Path) -
             ["sweep", "--benchmark", "digits", "--param", "train.lr=grid:1", "-S", "methods=[pnn]"],
             "--method and -S methods=[pnn] both set methods; give one",
         ),
+        (["record", "mnist", "first"], "cl-lsg: there is no benchmark mnist; presets: "),
     ],
 )
 def test_bad_input_is_one_line_and_status_2(

@@ -234,14 +234,22 @@ def test_nothing_finished_is_nothing_to_record(tmp_path: Path) -> None:
 
 def test_a_plan_that_is_missing_or_damaged_is_one_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="digits.json is not there; `cl-lsg run`"):
-        read_planned(tmp_path / "digits.json")
+        read_planned(tmp_path / "digits.json", BENCHMARK)
     for text, said in (
         ('{"units": ', "is damaged"),
         ('{"format": 1}', "is damaged .*; give the run's command"),
     ):
         (tmp_path / "digits.json").write_text(text)
         with pytest.raises(UserError, match=said):
-            read_planned(tmp_path / "digits.json")
+            read_planned(tmp_path / "digits.json", BENCHMARK)
+
+
+def test_a_plan_of_another_benchmark_is_refused(bench: Bench, tmp_path: Path) -> None:
+    path = tmp_path / "digits.json"
+    path.write_text(planned(bench).model_dump_json())
+    assert read_planned(path, BENCHMARK).benchmark == BENCHMARK
+    with pytest.raises(UserError, match=f"digits.json plans {BENCHMARK} and not cifar100-split; give the"):
+        read_planned(path, "cifar100-split")
 
 
 @pytest.mark.parametrize(
