@@ -14,11 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.archives import unpacked
 from pipeline.benchmarks.images import Images
 from pipeline.benchmarks.settings import DataSettings
 from pipeline.benchmarks.superclasses import CLASS_NAMES, SUPERCLASSES
-from pipeline.benchmarks.tree import check_counts, class_files, read_classes
+from pipeline.benchmarks.tree import check_counts, class_files, read_classes, tree_at
 from pipeline.errors import UserError
 
 TRAIN_PER_CLASS = 500
@@ -34,7 +33,7 @@ def load(settings: DataSettings) -> Images:
     """All 60,000 images. Raises UserError when they are missing, incomplete or broken."""
     if settings.folder is None:
         return _download(DOWNLOADS)
-    with unpacked(Path(settings.folder)) as root:
+    with tree_at(Path(settings.folder)) as root:
         train_images, train_labels = _read_split(root / "train", TRAIN_PER_CLASS)
         test_images, test_labels = _read_split(root / "test", TEST_PER_CLASS)
     return Images(train_images, train_labels, test_images, test_labels, CLASS_NAMES, SUPERCLASSES)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.archives import unpacked
 from pipeline.benchmarks.images import Images
 from pipeline.benchmarks.settings import DataSettings
-from pipeline.benchmarks.tree import class_files, is_grey, read_classes
+from pipeline.benchmarks.tree import class_files, is_grey, read_classes, tree_at
 from pipeline.errors import UserError
 
 
@@ -17,7 +16,7 @@ def load(settings: DataSettings) -> Images:
     Raises UserError for a missing folder, a class without images, unequal sizes without data.image_size, and
     a test folder with other classes than the train folder.
     """
-    with unpacked(Path(settings.folder or "")) as root:
+    with tree_at(Path(settings.folder or "")) as root:
         return _load(root, settings)
 
 

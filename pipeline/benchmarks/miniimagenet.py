@@ -9,16 +9,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.archives import unpacked
 from pipeline.benchmarks.images import Images
 from pipeline.benchmarks.settings import DataSettings
-from pipeline.benchmarks.tree import check_counts, class_files, read_classes, subfolders
+from pipeline.benchmarks.tree import PARTS, check_counts, class_files, read_classes, subfolders, tree_at
 from pipeline.errors import UserError
 
 CLASSES = 100
 IMAGES_PER_CLASS = 600
 SIDE = 84
-PARTS = frozenset({"train", "val", "test"})
 REMEDY = (
     "MiniImageNet is not downloaded automatically: put its 100 class folders of 600 images there as "
     "<class>/*.jpg or train|val|test/<class>/*.jpg, or set data.folder to where they are"
@@ -27,7 +25,7 @@ REMEDY = (
 
 def load(settings: DataSettings) -> Images:
     """All 60,000 images, classes by folder name; no test split. Raises UserError when some are missing."""
-    with unpacked(Path(settings.folder or "")) as root:
+    with tree_at(Path(settings.folder or "")) as root:
         return _read(root, settings)
 
 

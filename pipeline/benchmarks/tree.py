@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +14,40 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from pipeline.archives import unpacked
 from pipeline.errors import UserError
 
+PARTS = frozenset({"train", "val", "test"})
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".gif"})
 GREY_MODES = frozenset({"1", "L", "LA"})
 COLOUR_MODES = frozenset({"P", "RGB", "RGBA", "CMYK", "YCbCr"})
 BROKEN = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
 # Decoding leaves the interpreter lock, but for files of a few KiB taking it back costs more than it gains.
 WORTH_A_THREAD = 16 * 1024
+
+
+@contextmanager
+def tree_at(path: Path) -> Iterator[Path]:
+    """The tree in the folder `path`, or in a tar file, there perhaps below one folder that holds all.
+
+    Raises UserError like `unpacked`; errors about what is inside a tar file name it, as a temporary folder is
+    gone when they are read.
+    """
+    with unpacked(path) as root:
+        if root == path:
+            yield root
+            return
+        try:
+            yield _below_wrapping(root)
+        except UserError as error:
+            raise UserError(str(error).replace(str(root), str(path))) from error
+
+
+def _below_wrapping(root: Path) -> Path:
+    """The folder that `tar -czf x.tgz folder` puts around a tree; `root` where there is none."""
+    inside = [path for path in root.iterdir() if not path.name.startswith(".")]
+    wrapped = len(inside) == 1 and inside[0].is_dir() and inside[0].name not in PARTS
+    return inside[0] if wrapped and subfolders(inside[0]) else root
 
 
 def subfolders(folder: Path) -> list[Path]:

@@ -123,6 +123,9 @@ def test_one_tar_file_of_the_tree_gives_the_same_images(cifar_tree: Path, tmp_pa
     assert torch.equal(packed.train_images, plain.train_images)
     assert torch.equal(packed.train_labels, plain.train_labels)
     with tarfile.open(path, "w") as tar:
+        tar.add(cifar_tree, "cifar")
+    assert torch.equal(load_images(cifar_settings(path)).train_images, plain.train_images)
+    with tarfile.open(path, "w") as tar:
         tar.add(cifar_tree / "test", "test")
     with pytest.raises(UserError, match=r"cifar.tar/train is not there; set data.folder"):
         load_images(cifar_settings(path))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tarfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -152,6 +153,48 @@ def test_a_folder_that_does_not_fit_is_named(tmp_path: Path) -> None:
     (tmp_path / "train/dog").mkdir()
     with pytest.raises(UserError, match=r"class dog in .*train holds no image"):
         folder.load(own_settings(tmp_path))
+
+
+def pack(tree: Path, name: str) -> Path:
+    """A tar file of the folder, beside it, in which everything lies below `name`."""
+    path = tree.with_suffix(".tgz")
+    with tarfile.open(path, "w:gz") as tar:
+        tar.add(tree, name)
+    return path
+
+
+@pytest.mark.parametrize("wrapping", [".", "pets", "train"])
+@pytest.mark.parametrize("inside", [".", "train"])
+def test_a_tar_file_may_hold_the_tree_below_one_folder(tmp_path: Path, wrapping: str, inside: str) -> None:
+    tree = tmp_path / "images"
+    for name, level in (("cat", 10), ("dog", 20)):
+        write_png(tree / inside / name / "a.png", np.full((9, 9), level, dtype=np.uint8))
+    if (wrapping, inside) == ("train", "train"):
+        tree = tree / inside
+    images = folder.load(own_settings(pack(tree, wrapping)))
+    assert images.class_names == ("cat", "dog")
+    assert images.train_images[:, 0, 0, 0].tolist() == [10, 20]
+
+
+def test_a_class_alone_in_a_tar_file_is_no_wrapping(tmp_path: Path) -> None:
+    write_png(tmp_path / "cat/a.png", np.zeros((9, 9), dtype=np.uint8))
+    assert folder.load(own_settings(pack(tmp_path / "cat", "cat"))).class_names == ("cat",)
+
+
+@pytest.mark.usefixtures("small_mini")
+@pytest.mark.parametrize("part", [".", "train"])
+def test_miniimagenet_may_lie_below_one_folder_of_a_tar_file(tmp_path: Path, part: str) -> None:
+    write_mini(lambda number, image: tmp_path / "images" / part)
+    images = load_images(mini_settings(pack(tmp_path / "images", "mini-imagenet")))
+    assert images.class_names == WORDNET
+
+
+def test_what_is_wrong_inside_a_tar_file_is_told_by_its_name(tmp_path: Path) -> None:
+    write_png(tmp_path / "images/train/cat/a.png", np.zeros((9, 9), dtype=np.uint8))
+    (tmp_path / "images/train/cat/b.png").write_bytes(b"no image")
+    path = pack(tmp_path / "images", "images")
+    with pytest.raises(UserError, match=f"^{path}/images/train/cat/b.png is not a readable image"):
+        folder.load(own_settings(path))
 
 
 # --- tasks files ------------------------------------------------------------------------------------------
