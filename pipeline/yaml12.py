@@ -40,11 +40,24 @@ class _Loader(yaml.SafeLoader):
         return int(text, 0) if text[:2] in ("0o", "0x") else int(text)
 
 
+class _AsWritten(_Loader):
+    """The same, but a whole number is the text that stands there."""
+
+    def text(self, node: yaml.ScalarNode) -> str:
+        return str(node.value)
+
+
 for _kind, (_pattern, _first) in _PLAIN.items():
     _Loader.add_implicit_resolver(_PREFIX + _kind, re.compile(f"^(?:{_pattern})$"), _first)
 _Loader.add_constructor(f"{_PREFIX}int", _Loader.whole_number)
+_AsWritten.add_constructor(f"{_PREFIX}int", _AsWritten.text)
 
 
 def load(text: str) -> Any:
     """The value that `text` writes. Raises yaml.YAMLError for what is no YAML or names a key twice."""
     return yaml.load(text, Loader=_Loader)
+
+
+def load_names(text: str) -> Any:
+    """The same where whole numbers are names: `010` is neither an 8 nor a 10. Raises like `load`."""
+    return yaml.load(text, Loader=_AsWritten)

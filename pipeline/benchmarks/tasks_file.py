@@ -7,6 +7,7 @@ from pathlib import Path
 import yaml
 
 from pipeline.errors import UserError
+from pipeline.yaml12 import load_names
 
 SHAPE = "write a list of tasks, each {name: animals, classes: [cat, dog]}"
 
@@ -15,7 +16,7 @@ def read_tasks(path: Path) -> list[tuple[str, tuple[str, ...]]]:
     """Name and classes of each task, in the file's order. Raises UserError with the file and the remedy."""
     try:
         # JSON is read as YAML, which holds it.
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = load_names(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UserError(f"tasks file {path} cannot be read ({error}); {SHAPE}") from error
     if not isinstance(content, list) or not content:
@@ -32,10 +33,6 @@ def _task(entry: object, number: int, path: Path) -> tuple[str, tuple[str, ...]]
     if not isinstance(entry, dict) or set(entry) != {"name", "classes"}:
         raise UserError(f"tasks file {path}: task {number} does not have name and classes alone; {SHAPE}")
     classes = entry["classes"]
-    if not isinstance(classes, list) or not all(_is_name(name) for name in [entry["name"], *classes]):
+    if not isinstance(classes, list) or not all(isinstance(name, str) for name in [entry["name"], *classes]):
         raise UserError(f"tasks file {path}: task {number} has a name that is no text; quote it")
-    return str(entry["name"]), tuple(str(name) for name in classes)
-
-
-def _is_name(value: object) -> bool:
-    return isinstance(value, str | int) and not isinstance(value, bool)
+    return entry["name"], tuple(classes)

@@ -211,6 +211,11 @@ def test_a_tasks_file_is_json_or_yaml(tmp_path: Path) -> None:
     assert read_tasks(tmp_path / "tasks.yaml") == expected
 
 
+def test_names_in_a_tasks_file_are_what_is_written(tmp_path: Path) -> None:
+    (tmp_path / "tasks.yaml").write_text("- {name: 007, classes: [010, 1_0, 0x1F, no, y, 1:30]}\n")
+    assert read_tasks(tmp_path / "tasks.yaml") == [("007", ("010", "1_0", "0x1F", "no", "y", "1:30"))]
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
@@ -219,11 +224,12 @@ def test_a_tasks_file_is_json_or_yaml(tmp_path: Path) -> None:
         ("[]", "is not a list of tasks"),
         ("- {name: a}", "task 1 does not have name and classes"),
         ("- {name: a, classes: [x, y], colour: red}", "task 1 does not have name and classes alone"),
-        ("- {name: a, classes: [no, y]}", "task 1 has a name that is no text; quote it"),
         (
             "- {name: 1, classes: [x, y]}\n- {name: '1', classes: [z, w]}",
             r"tasks\.yaml: two tasks are called 1; give each a name of its own",
         ),
+        ("- {name: a, classes: [x, true]}", "task 1 has a name that is no text; quote it"),
+        ("- {name: a, classes: [x, 1.50]}", "task 1 has a name that is no text; quote it"),
     ],
 )
 def test_a_tasks_file_that_is_wrong_says_where(tmp_path: Path, content: str, words: str) -> None:
