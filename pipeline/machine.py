@@ -49,17 +49,16 @@ def read_machine(given: Mapping[str, Any] | None = None) -> Machine:
     Raises UserError that names the variable or option, its value and the allowed ones.
     """
     env = os.environ
-    values = {
-        "executor": env.get("CL_LSG_EXECUTOR") or "ray",
+    values: dict[str, Any] = {
+        "executor": env.get("CL_LSG_EXECUTOR") or None,
         "workers": _number("CL_LSG_WORKERS", int),
-        "threads": _number("CL_LSG_THREADS", int) or 1,
+        "threads": _number("CL_LSG_THREADS", int),
         "gpu_share": _number("CL_LSG_GPU_SHARE", float),
         "checkpoint_seconds": _number("CL_LSG_CHECKPOINT_SECONDS", float),
-        "address": env.get("RAY_ADDRESS") or "local",
-    } | {key: value for key, value in (given or {}).items() if value is not None}
-    if values["checkpoint_seconds"] is None:
-        values["checkpoint_seconds"] = Machine.checkpoint_seconds
-    machine = Machine(**values)
+        "address": env.get("RAY_ADDRESS") or None,
+    }
+    settings = [*values.items(), *(given or {}).items()]
+    machine = Machine(**{key: value for key, value in settings if value is not None})
     _check(machine)
     return machine
 

@@ -329,12 +329,21 @@ def test_machine_settings_come_from_the_environment_and_options_win(monkeypatch:
     assert machine.numerics().threads == 2
 
 
+def test_machine_settings_that_are_empty_are_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("EXECUTOR", "WORKERS", "THREADS", "GPU_SHARE", "CHECKPOINT_SECONDS"):
+        monkeypatch.setenv(f"CL_LSG_{name}", "")
+    monkeypatch.setenv("RAY_ADDRESS", "")
+    assert read_machine() == Machine()
+
+
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
         ("CL_LSG_EXECUTOR", "slurm", "CL_LSG_EXECUTOR .* is slurm; allowed: ray, local"),
         ("CL_LSG_WORKERS", "0", "CL_LSG_WORKERS .* is 0; allowed: 1 and up"),
         ("CL_LSG_THREADS", "-1", "CL_LSG_THREADS is -1"),
+        ("CL_LSG_THREADS", "0", "CL_LSG_THREADS is 0; allowed: 1 and up"),
+        ("CL_LSG_CHECKPOINT_SECONDS", "-1", "CL_LSG_CHECKPOINT_SECONDS is -1.0; allowed: 0 and up"),
         ("CL_LSG_GPU_SHARE", "2", "CL_LSG_GPU_SHARE is 2.0; allowed: 0 to 1"),
         ("CL_LSG_WORKERS", "all", "CL_LSG_WORKERS is 'all'; set it to a number"),
     ],
