@@ -70,12 +70,21 @@ def _work(unit: Unit, root: Path, checkpoint_seconds: float, tasks: SharedTasks)
 def _settle(board: Board, unit: Unit, reference: Any) -> None:
     try:
         warnings = ray.get(reference)
+        finished = board.store.finished(unit)
     except RayTaskError as error:
         board.end(unit, first_line(error.cause))
     except Exception as error:
         board.end(unit, first_line(error))
     else:
-        board.end(unit, warnings=warnings)
+        board.end(unit, None if finished else _elsewhere(board.store), warnings)
+
+
+def _elsewhere(store: RunStore) -> str:
+    """The fault of a unit that its worker has finished and this process does not see."""
+    return (
+        f"its worker finished it, but not in this machine's {store.root}; set CL_LSG_RUNS to a folder that "
+        "all machines of the cluster share"
+    )
 
 
 @contextmanager

@@ -233,6 +233,22 @@ def test_on_ray_damaged_data_fail_the_units_that_need_them(
     assert store.finished(second)
 
 
+def test_on_ray_a_store_that_workers_do_not_share_is_told(
+    cluster: None, store: RunStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learn, other = on_ray._work, tmp_path / "of the worker"
+
+    def elsewhere(unit: Unit, root: Path, seconds: float, tasks: SharedTasks) -> list[str]:
+        return learn(unit, other, seconds, tasks)
+
+    unit = tiny_plan().units("targets")[0]
+    monkeypatch.setattr(on_ray, "_work", elsewhere)
+    said = rf"its worker finished it, but not in this machine's {store.root}; set CL_LSG_RUNS to a folder"
+    with pytest.raises(UnitsFailed, match=said):
+        run([unit], store, RAY, Notes())
+    assert RunStore(other).finished(unit)
+
+
 def test_the_object_store_gets_room_for_each_task_once(tmp_path: Path) -> None:
     units = tiny_plan("seeds=[1,2]").units("targets")
     files = [units[0].prepared / f"task_{task:02d}.safetensors" for task in (1, 2)]
