@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
+import select
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -91,15 +94,22 @@ how units run (not in params.yaml, as it changes no result, but for threads and 
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command. Status 2 for bad input, 1 for units that failed, 130 after Ctrl-C."""
+    """Run one command. Status 2 for bad input, 1 for units that failed, 130 after Ctrl-C.
+
+    Where nobody reads the output any more, as of `cl-lsg status | head`, the status is that of other tools.
+    """
     arguments = parser().parse_args(argv)
     try:
         from pipeline.commands import execute
 
-        return execute(arguments)
+        status = execute(arguments)
+        print(end="", flush=True)
+        return status
     except UserError as error:
         return _fail(2, str(error))
     except OSError as error:
+        if isinstance(error, BrokenPipeError) and _reader_is_gone():
+            return 128 + signal.SIGPIPE
         where = f"{error.filename}: " if error.filename else ""
         text = f"{where}{error.strerror or error}; mend that, and the same command goes on where it stopped"
         return _fail(2, text)
@@ -298,6 +308,16 @@ def _exported(text: str) -> Path:
             f"is {text!r}; allowed: a name that ends in .pt2, torch.export's format"
         )
     return Path(text)
+
+
+def _reader_is_gone() -> bool:
+    """Whether the pipe behind standard output is closed; what was still to be written then goes nowhere."""
+    output, poll = sys.stdout.fileno(), select.poll()
+    poll.register(output, 0)
+    if not poll.poll(0):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), output)  # or Python tells of the pipe when it ends
+    return True
 
 
 def _fail(status: int, text: str) -> int:

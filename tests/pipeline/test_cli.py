@@ -1,9 +1,11 @@
 """What a person types: fast help, one-line errors, runs without the big packages, views of what is there."""
 
+import errno
 import fcntl
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -173,6 +175,26 @@ def test_a_command_that_fails_tells_how(
     monkeypatch.setitem(commands.COMMANDS, "status", fail)
     assert main(["status"]) == status
     assert capsys.readouterr().err == f"cl-lsg: {said}\n"
+
+
+def test_output_that_nobody_reads_any_more_ends_a_command_quietly(project: Path) -> None:
+    command = [sys.executable, "-m", "pipeline", "status"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    process.stdout.close()
+    _, said = process.communicate()
+    assert (process.returncode, said) == (128 + signal.SIGPIPE, "")
+
+
+def test_another_broken_pipe_is_told(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def fail(_arguments: object) -> None:
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    monkeypatch.setitem(commands.COMMANDS, "status", fail)
+    assert main(["status"]) == 2
+    assert capfd.readouterr().err.startswith("cl-lsg: Broken pipe; mend that")
 
 
 def test_a_broken_stage_file_is_named(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
