@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.report.frames import Frames, read_frames
-from pipeline.report.paper.printed import TASK_NAMES
 from tests.pipeline import made_units as made
 
 Changes = Mapping[str, Any]
@@ -27,18 +26,13 @@ class Results:
         sizes: Sequence[float] | None = None,
         changes: Mapping[int, Changes] | None = None,
     ) -> None:
-        """One unit of all tasks: `reached` in % and, where they matter, `sizes` after each task.
-
-        The tasks have the names that the paper's benchmark gives them, unless `changes` says otherwise.
-        """
-        names = TASK_NAMES.get(self.benchmark, ())
+        """One unit of all tasks: `reached` in % and, where they matter, `sizes` after each task."""
         tasks = range(1, len(reached) + 1)
         definition = made.definition(method, seed, tasks, benchmark=self.benchmark)
         directory = made.begin(self.root / "runs", definition)
         shares = [value / 100 for value in reached]
         for task in tasks:
-            known = {"name": names[task - 1]} if task <= len(names) else {}
-            own = {**known, **(changes or {}).get(task, {})}
+            own = dict((changes or {}).get(task, {}))
             if sizes is not None:
                 own["size"] = dict.fromkeys(("allocated", "used", "stored"), sizes[task - 1])
             made.learn(directory, task, shares[:task], **own)

@@ -83,11 +83,11 @@ class PrintedRow:
 def paper_benchmark(frames: Frames) -> PaperBenchmark | None:
     """The paper's benchmark that these results are of.
 
-    None for others, for more tasks than it has, and where a task is not the paper's of that number, because
-    classes were cut or ordered in another way: a column of the paper's tables is a task.
+    None for others, for more tasks than it has, and where its tasks were learned in another order: a column
+    of the paper's tables is a task.
     """
     found = BENCHMARKS.get(frames.benchmark)
-    return found if found and len(frames.tasks) <= found.tasks and _has_its_tasks(frames) else None
+    return found if found and len(frames.tasks) <= found.tasks and not _reordered(frames) else None
 
 
 def has_ablation(frames: Frames) -> bool:
@@ -95,10 +95,10 @@ def has_ablation(frames: Frames) -> bool:
     return paper_benchmark(frames) is BENCHMARKS[ABLATED]
 
 
-def _has_its_tasks(frames: Frames) -> bool:
-    """Whether each task is the benchmark's of that number, as far as their names are known."""
-    names = TASK_NAMES.get(frames.benchmark)
-    return names is None or all(names[task - 1] == name for task, name in frames.tasks.items())
+def _reordered(frames: Frames) -> bool:
+    """Whether some task stands where another one of the benchmark's belongs."""
+    names = TASK_NAMES.get(frames.benchmark, ())
+    return any(name in names and names.index(name) != task - 1 for task, name in frames.tasks.items())
 
 
 @cache
