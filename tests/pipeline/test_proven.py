@@ -14,7 +14,7 @@ from lsg.methods import METHODS
 from lsg.networks import NETWORKS
 from pipeline.cli import main
 from pipeline.runs import RunStore, run_unit
-from tests.pipeline.test_imported import edit, unit_of
+from tests.pipeline.test_imported import edit, unit_of, without
 from tests.pipeline.tiny_experiment import tiny_plan
 
 DELETE = "delete its directory to compute it again"
@@ -128,14 +128,13 @@ def test_a_record_without_its_digest_is_one_line(runs: Path, capsys: pytest.Capt
 def test_a_unit_of_another_checkout_is_not_called_damaged(
     runs: Path,
     capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
     kind: str,
     known: dict[str, object],
     name: str,
 ) -> None:
-    monkeypatch.delitem(known, name)
     unit = unit_of(runs, "cl-lsg")
-    assert main(["verify", str(unit)]) == 1
+    with without(known, name):
+        assert main(["verify", str(unit)]) == 1
     said = f"{unit}/job.json: this checkout has no {kind} {name!r}; use a checkout that has it"
     assert said in capsys.readouterr().err
 
