@@ -24,7 +24,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
 
 
 def plan_of(bench: Bench) -> Planned:
-    return read_planned(planned_file(bench.data, BENCHMARK))
+    return read_planned(planned_file(bench.data, BENCHMARK), BENCHMARK)
 
 
 def cut(*_arguments: object) -> None:
