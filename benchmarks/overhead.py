@@ -26,12 +26,12 @@ from lsg.data import load_task
 from lsg.events import EventLog, ignore
 from lsg.trainee import Trainee
 from lsg.training import Stage, StageLog, Trainer
-from pipeline.machine import Machine
+from pipeline.execution.machine import Machine
 from pipeline.params import load_params, resolve
 from pipeline.prepare import prepare
-from pipeline.runs import RunStore, job_of
 from pipeline.stage import Bench, work
-from pipeline.units import Plan, Unit, read_manifest
+from pipeline.units.store import RunStore, job_of
+from pipeline.units.unit import Plan, Unit, read_manifest
 
 SHORT = 10
 RAY = Machine(workers=1, gpu_share=0)

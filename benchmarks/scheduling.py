@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.timing import interleaved, machine, spread
-from pipeline.executors import run
-from pipeline.machine import Machine
+from pipeline.execution.executors import run
+from pipeline.execution.machine import Machine
 from pipeline.params import load_params, resolve
 from pipeline.prepare import prepare
-from pipeline.runs import RunStore
-from pipeline.units import Plan, Unit, read_manifest
+from pipeline.units.store import RunStore
+from pipeline.units.unit import Plan, Unit, read_manifest
 
 MACHINES = {
     "in this process": Machine(executor="local", gpu_share=0),

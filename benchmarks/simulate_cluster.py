@@ -1,8 +1,8 @@
 """How far the fan-out of units goes: a simulation of one driver and N workers with measured unit times.
 
-A stage's units go out longest first to free workers, as `pipeline.board` does. The driver is one loop
-that launches units and, about once a second, writes to MLflow for every running unit that finished an epoch;
-while it writes it launches nothing. Workers fail at a given rate; their unit goes on, on the next free
+A stage's units go out longest first to free workers, as `pipeline.execution.board` does. The driver is one
+loop that launches units and, about once a second, writes to MLflow for every running unit that finished an
+epoch; while it writes it launches nothing. Workers fail at a given rate; their unit goes on, on the next free
 worker, at its last checkpoint. A share of the workers is slow. Stage `learn` begins when `targets` has ended.
 
     python -m benchmarks.simulate_cluster --seeds 100 --workers 1 10 100 1000

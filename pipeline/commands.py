@@ -14,27 +14,27 @@ from lsg.bank import ForgettingError
 from lsg.certificate import Report
 from lsg.export import export
 from lsg.files import DamagedFileError
-from pipeline import tracking
-from pipeline.board import UnitsFailed
 from pipeline.errors import UserError
 from pipeline.estimate import estimate, paper_overrides, say_left_out
-from pipeline.hardware import describe
-from pipeline.imported import bring
-from pipeline.kept import restore
+from pipeline.execution.board import UnitsFailed
+from pipeline.execution.hardware import describe
+from pipeline.execution.machine import read_machine
 from pipeline.learn import learn as learn_stage
 from pipeline.locks import held
-from pipeline.machine import read_machine
 from pipeline.params import Params, load_params, resolve
 from pipeline.params_file import PARAMS_FILE, list_override, read_values
 from pipeline.planned import planned_file, read_planned
 from pipeline.prepare import prepare as prepare_stage
-from pipeline.proven import prove, require_whole, units_below
 from pipeline.report import REPORTS, SUMMARY
-from pipeline.runs import RunStore
 from pipeline.stage import Bench
 from pipeline.status import status as show_status
 from pipeline.targets import targets as targets_stage
-from pipeline.units import DATA
+from pipeline.tracking import tracker as tracking
+from pipeline.units.imported import bring
+from pipeline.units.kept import restore
+from pipeline.units.proven import prove, require_whole, units_below
+from pipeline.units.store import RunStore
+from pipeline.units.unit import DATA
 
 Arguments = argparse.Namespace
 

@@ -14,10 +14,10 @@ from torch.nn.functional import cross_entropy
 from lsg.cost import training_macs
 from lsg.networks import Architecture
 from pipeline.benchmarks import SOURCES
+from pipeline.execution.progress import clock
 from pipeline.params import Experiment, Params, resolve
-from pipeline.progress import clock
 from pipeline.stage import Bench
-from pipeline.units import Plan, Unit, read_manifest
+from pipeline.units.unit import Plan, Unit, read_manifest
 
 PAPER_BENCHMARKS = ("cifar100-split", "cifar100-superclass", "miniimagenet")
 PAPER_METHODS = "scratch,fine-tune,pnn,grow,grow-matched,den,cpg,apd,grow-target,grow+sel,grow+sel+lsg,cl-lsg"

@@ -13,9 +13,9 @@ from typing import Any
 from lsg.methods import METHODS
 from pipeline.errors import UserError
 from pipeline.recorded import KEPT, RESULTS, UNITS, Recording, recording_of
-from pipeline.records import UnitDirectory, open_unit, read_json
 from pipeline.report.frames import complete_runs
-from pipeline.runs import DEFINITION
+from pipeline.units.records import UnitDirectory, open_unit, read_json
+from pipeline.units.store import DEFINITION
 
 SHARED = ("network", "train", "data")
 """What all units must agree in to stand in one table."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from pipeline.kept import keep
 from pipeline.params import Params
 from pipeline.planned import write_planned
-from pipeline.records import open_unit
-from pipeline.runs import RunStore
 from pipeline.stage import Bench, read_goals, work, write_units
-from pipeline.units import Goals, Plan, Sizes, Unit
+from pipeline.units.kept import keep
+from pipeline.units.records import open_unit
+from pipeline.units.store import RunStore
+from pipeline.units.unit import Goals, Plan, Sizes, Unit
 
 
 def learn(params: Params, benchmark: str, bench: Bench, tasks: int | None = None) -> Path:

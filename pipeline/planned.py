@@ -15,11 +15,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from lsg.files import write_json
 from pipeline.errors import UserError, first_line
-from pipeline.hardware import describe
-from pipeline.records import UnitDirectory, open_unit, read_json
-from pipeline.runs import DEFINITION
+from pipeline.execution.hardware import describe
 from pipeline.stage import Bench
-from pipeline.units import BASELINES, Plan, Unit
+from pipeline.units.records import UnitDirectory, open_unit, read_json
+from pipeline.units.store import DEFINITION
+from pipeline.units.unit import BASELINES, Plan, Unit
 
 FOLDER = "planned"
 

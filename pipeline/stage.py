@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from lsg.files import write_json
-from pipeline import executors
 from pipeline.errors import UserError
-from pipeline.machine import Machine
+from pipeline.execution import executors
+from pipeline.execution.machine import Machine
+from pipeline.execution.progress import Progress
 from pipeline.params import Params, resolve
-from pipeline.progress import Progress
-from pipeline.runs import RunStore
-from pipeline.tracking import Tracker, open_tracker
-from pipeline.units import DATA, Goals, Plan, Unit, read_manifest
+from pipeline.tracking.tracker import Tracker, open_tracker
+from pipeline.units.store import RunStore
+from pipeline.units.unit import DATA, Goals, Plan, Unit, read_manifest
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from pathlib import Path
 from pipeline.errors import UserError
 from pipeline.learn import sized_units
 from pipeline.params import Params
-from pipeline.records import Tail
-from pipeline.runs import DEFINITION, FAULT, RunStore
 from pipeline.stage import Bench, read_goals
-from pipeline.units import BASELINES, Plan, Unit
+from pipeline.units.records import Tail
+from pipeline.units.store import DEFINITION, FAULT, RunStore
+from pipeline.units.unit import BASELINES, Plan, Unit
 
 
 def status(params: Params, bench: Bench, tasks: int | None = None) -> None:

@@ -16,7 +16,7 @@ from pipeline.report.page import page
 from pipeline.report.paper.writing import CLAIMS, write_paper
 from pipeline.report.statistics import metrics
 from pipeline.report.text import summary_text
-from pipeline.runs import RunStore
+from pipeline.units.store import RunStore
 
 DATA = Path("data")
 FACTS = ("accuracy.csv", "size.csv", "cost.csv", "decisions.csv", "growth.csv")

@@ -8,13 +8,13 @@ from typing import Any
 
 from lsg.methods.method import DECISION_SPLIT
 from pipeline.errors import UserError
-from pipeline.kept import keep
 from pipeline.params import Params
 from pipeline.planned import write_planned
-from pipeline.runs import RunStore
 from pipeline.stage import Bench, work, write_units
 from pipeline.status import known_units
-from pipeline.units import Plan, Unit
+from pipeline.units.kept import keep
+from pipeline.units.store import RunStore
+from pipeline.units.unit import Plan, Unit
 
 
 def targets(params: Params, benchmark: str, bench: Bench, tasks: int | None = None) -> Path:

@@ -15,8 +15,8 @@ from lsg.methods import METHODS
 from lsg.methods.cl_lsg import ClLsg
 from lsg.methods.method import DECISION_SPLIT
 from pipeline.errors import UserError
-from pipeline.histories import Learned, history
-from pipeline.records import UnitDirectory, open_unit, read_json
+from pipeline.units.histories import Learned, history
+from pipeline.units.records import UnitDirectory, open_unit, read_json
 
 BASELINES = ("scratch", "fine-tune")
 

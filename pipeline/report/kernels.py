@@ -20,8 +20,8 @@ from lsg.methods.banked import Banked
 from lsg.methods.elementwise import SingleWeights
 from lsg.networks import architecture_of
 from lsg.networks.architecture import Architecture, Layer
-from pipeline.histories import Learned
-from pipeline.records import UnitDirectory, read_json
+from pipeline.units.histories import Learned
+from pipeline.units.records import UnitDirectory, read_json
 
 MAP = 96
 """Most rows and columns of a layer's map: of larger layers it shows so many, evenly spread."""

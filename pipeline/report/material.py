@@ -7,10 +7,10 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.histories import Learned
-from pipeline.records import EVENTS, Tail
 from pipeline.report.frames import Frames
 from pipeline.report.kernels import LayerMap, read_kernels
+from pipeline.units.histories import Learned
+from pipeline.units.records import EVENTS, Tail
 
 _EPOCH = [
     *("task", "stage", "epoch", "train_loss", "train_accuracy", "test_accuracy"),

@@ -4,10 +4,10 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from pipeline.histories import Learned
-from pipeline.records import Decision, Record, UnitDirectory
 from pipeline.report.frames import Frames
 from pipeline.report.layout import Cell, number, share, word, words
+from pipeline.units.histories import Learned
+from pipeline.units.records import Decision, Record, UnitDirectory
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from scipy.stats import sem
 from scipy.stats import t as student
 
 from lsg.evaluation import forward_transfer
-from pipeline.histories import measures
 from pipeline.report.frames import Frames
+from pipeline.units.histories import measures
 
 CONFIDENCE = 0.95
 SUBJECT, REFERENCE = "cl-lsg", "scratch"

@@ -14,7 +14,7 @@ from pipeline.sweep.settings import Sweep
 from pipeline.sweep.space import parse_domains
 from pipeline.sweep.sweep import run_sweep
 from pipeline.sweep.trials import Study
-from pipeline.tracking import store_uri
+from pipeline.tracking.tracker import store_uri
 
 
 def sweep(arguments: argparse.Namespace, bench: Bench, prepare: Callable[[Params], None]) -> None:

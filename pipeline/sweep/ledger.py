@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from lsg.files import write_json
-from pipeline.records import read_json
 from pipeline.sweep.space import Values
+from pipeline.units.records import read_json
 
 
 class Ledger:

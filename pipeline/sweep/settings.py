@@ -15,7 +15,7 @@ from pipeline.errors import UserError
 from pipeline.sweep.ledger import Ledger
 from pipeline.sweep.space import RANGES, Domain, Values, short_names
 from pipeline.sweep.trials import Study, Trial
-from pipeline.units import Unit
+from pipeline.units.unit import Unit
 
 Search = Literal["random", "optuna"]
 Scheduler = Literal["asha", "fifo"]

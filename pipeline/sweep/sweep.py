@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.board import UnitsFailed
+from pipeline.execution.board import UnitsFailed
 from pipeline.sweep.choice import Row, choose
 from pipeline.sweep.settings import Sweep
 from pipeline.sweep.space import as_text

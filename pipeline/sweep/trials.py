@@ -11,14 +11,14 @@ from itertools import groupby
 from pathlib import Path
 
 from pipeline.errors import UserError
-from pipeline.histories import Learned, history
 from pipeline.params import load_params
-from pipeline.records import open_unit
-from pipeline.runs import DEFINITION, FAULT
 from pipeline.stage import Bench
 from pipeline.sweep.space import Values, overrides
 from pipeline.targets import goals_of
-from pipeline.units import BASELINES, Goals, Plan, Unit
+from pipeline.units.histories import Learned, history
+from pipeline.units.records import open_unit
+from pipeline.units.store import DEFINITION, FAULT
+from pipeline.units.unit import BASELINES, Goals, Plan, Unit
 
 
 @dataclass(frozen=True)

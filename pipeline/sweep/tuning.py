@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from pipeline.errors import UserError, first_line
-from pipeline.on_ray import CRASHES, cluster, room
-from pipeline.records import damage_named
-from pipeline.runs import run_unit
-from pipeline.shared_tasks import SharedTasks, Shelf, data_bytes
+from pipeline.execution.on_ray import CRASHES, cluster, room
+from pipeline.execution.shared_tasks import SharedTasks, Shelf, data_bytes
 from pipeline.stage import work
 from pipeline.sweep.settings import Sweep
 from pipeline.sweep.space import Values
 from pipeline.sweep.trials import Outcome, Study, Trial, outcome
+from pipeline.units.records import damage_named
+from pipeline.units.store import run_unit
 
 os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")  # units' paths may be relative to the project
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # no files of Tune's own beside the units

@@ -18,7 +18,7 @@ from pipeline.sweep.space import as_text
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pipeline.mlflow_store import Experiment
+    from pipeline.tracking.store import Experiment
 
 _LOG = logging.getLogger(__name__)
 ENDINGS = {"finished": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
@@ -74,7 +74,7 @@ class SweepView:
     def _connected(self) -> Experiment:
         if self._experiment is not None:
             return self._experiment
-        from pipeline.mlflow_store import Experiment, driver
+        from pipeline.tracking.store import Experiment, driver
 
         assert self._uri is not None
         study, sweep = self._sweep.study, self._sweep
@@ -119,7 +119,7 @@ class SweepView:
             client.set_terminated(run, ENDINGS[row.outcome.state])
 
     def _begin_trial(self, experiment: Experiment, row: Row) -> None:
-        from pipeline.mlflow_store import driver
+        from pipeline.tracking.store import driver
 
         sweep, number, client = self._sweep, row.trial.number, experiment.client
         values = {sweep.names[key]: as_text(value) for key, value in row.trial.values.items()}

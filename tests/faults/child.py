@@ -19,8 +19,8 @@ from typing import Any
 
 from lsg import certificate
 from pipeline.errors import first_line
-from pipeline.runs import RunStore, run_unit
-from pipeline.units import Unit
+from pipeline.units.store import RunStore, run_unit
+from pipeline.units.unit import Unit
 
 FAILED = 1
 Fault = Callable[[Path], None]

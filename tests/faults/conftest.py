@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.runs import RunStore
-from pipeline.units import Unit
+from pipeline.units.store import RunStore
+from pipeline.units.unit import Unit
 from tests.faults.child import learn_in_child
 from tests.pipeline.tiny_experiment import contents, tiny_plan
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from lsg import certificate
-from pipeline.board import UnitsFailed
 from pipeline.cli import main
 from pipeline.errors import UserError
-from pipeline.executors import run
-from pipeline.machine import Machine
-from pipeline.runs import RunStore
-from pipeline.units import Unit
+from pipeline.execution.board import UnitsFailed
+from pipeline.execution.executors import run
+from pipeline.execution.machine import Machine
+from pipeline.units.store import RunStore
+from pipeline.units.unit import Unit
 from tests.faults.child import DiskFull, learn_in_child
 from tests.pipeline.tiny_experiment import Notes, contents
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.cli import main
-from pipeline.runs import RunStore
-from pipeline.units import Unit
+from pipeline.units.store import RunStore
+from pipeline.units.unit import Unit
 from tests.faults.child import DiskFull, FileLimit, learn_in_child
 from tests.pipeline.test_tables import Bench
 from tests.pipeline.tiny_experiment import ROOT, contents

@@ -14,12 +14,12 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
-from pipeline import on_ray
-from pipeline.executors import run
-from pipeline.machine import Machine
-from pipeline.runs import RunStore
-from pipeline.shared_tasks import SharedTasks
-from pipeline.units import Numerics, Plan, Unit
+from pipeline.execution import on_ray
+from pipeline.execution.executors import run
+from pipeline.execution.machine import Machine
+from pipeline.execution.shared_tasks import SharedTasks
+from pipeline.units.store import RunStore
+from pipeline.units.unit import Numerics, Plan, Unit
 from tests.pipeline.tiny_experiment import (
     BENCHMARK,
     ROOT,

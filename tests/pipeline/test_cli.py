@@ -14,9 +14,9 @@ from threading import Thread
 import pytest
 
 from pipeline import commands
-from pipeline.board import UnitsFailed
 from pipeline.cli import main
 from pipeline.errors import UserError
+from pipeline.execution.board import UnitsFailed
 from tests.pipeline.tiny_experiment import ROOT, prepared_digits
 
 HEAVY = ("torch", "ray", "mlflow", "pandas", "numpy", "pydantic")

@@ -22,10 +22,10 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline.executors import run
-from pipeline.machine import Machine
-from pipeline.runs import RunStore
-from pipeline.units import Plan
+from pipeline.execution.executors import run
+from pipeline.execution.machine import Machine
+from pipeline.units.store import RunStore
+from pipeline.units.unit import Plan
 from tests.pipeline.tiny_experiment import BENCHMARK, ROOT, Notes, contents, tiny_plan
 
 COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())

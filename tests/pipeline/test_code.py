@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import code
+from pipeline.units import code
 
 FILES = {
     "__init__.py": "from lsg.other import unused\n",

@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from pipeline.execution.machine import Machine
 from pipeline.learn import learn
-from pipeline.machine import Machine
 from pipeline.params import load_params
-from pipeline.runs import RunStore
 from pipeline.stage import Bench
 from pipeline.targets import targets
+from pipeline.units.store import RunStore
 from tests.pipeline.dvc_project import DVC, call, environment, make_clone
 from tests.pipeline.tiny_experiment import ROOT, contents
 

@@ -15,14 +15,14 @@ import pytest
 import ray
 
 from lsg import sequence
-from pipeline import on_ray
-from pipeline.board import Board, UnitsFailed
 from pipeline.errors import UserError
-from pipeline.executors import run
-from pipeline.machine import Machine, read_machine
-from pipeline.runs import RunStore
-from pipeline.shared_tasks import SharedTasks, Shelf, data_bytes
-from pipeline.units import Unit
+from pipeline.execution import on_ray
+from pipeline.execution.board import Board, UnitsFailed
+from pipeline.execution.executors import run
+from pipeline.execution.machine import Machine, read_machine
+from pipeline.execution.shared_tasks import SharedTasks, Shelf, data_bytes
+from pipeline.units.store import RunStore
+from pipeline.units.unit import Unit
 from tests.pipeline.tiny_experiment import Notes, contents, tiny_plan, with_train
 
 LOCAL = Machine(executor="local", gpu_share=0)

@@ -17,11 +17,11 @@ import pytest
 from lsg import certificate
 from lsg.events import ignore
 from lsg.methods import METHODS
-from pipeline import imported
 from pipeline.cli import main
 from pipeline.errors import UserError
-from pipeline.imported import bring
-from pipeline.runs import RunStore, run_unit
+from pipeline.units import imported
+from pipeline.units.imported import bring
+from pipeline.units.store import RunStore, run_unit
 from tests.pipeline.tiny_experiment import contents, tiny_plan
 
 

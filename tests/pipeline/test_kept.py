@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.kept import keep, restore
-from pipeline.runs import RunStore, checkout
-from pipeline.units import Unit
+from pipeline.units.kept import keep, restore
+from pipeline.units.store import RunStore, checkout
+from pipeline.units.unit import Unit
 from tests.pipeline.sweep.made_trials import write_unit
 from tests.pipeline.tiny_experiment import contents, tiny_plan
 

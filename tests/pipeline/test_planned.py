@@ -8,7 +8,7 @@ import pytest
 
 from pipeline import learn as learn_stage
 from pipeline import targets as targets_stage
-from pipeline.board import UnitsFailed
+from pipeline.execution.board import UnitsFailed
 from pipeline.planned import Planned, planned_file, read_planned, standing
 from pipeline.stage import Bench
 from pipeline.targets import targets

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from pipeline.progress import Progress
+from pipeline.execution.progress import Progress
 from tests.pipeline.tiny_experiment import tiny_plan
 
 

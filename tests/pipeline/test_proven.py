@@ -13,7 +13,7 @@ from lsg.events import ignore
 from lsg.methods import METHODS
 from lsg.networks import NETWORKS
 from pipeline.cli import main
-from pipeline.runs import RunStore, run_unit
+from pipeline.units.store import RunStore, run_unit
 from tests.pipeline.test_imported import edit, unit_of, without
 from tests.pipeline.tiny_experiment import tiny_plan
 

@@ -3,9 +3,9 @@
 import pytest
 import ray
 
-from pipeline import on_ray
 from pipeline.errors import UserError
-from pipeline.machine import Machine
+from pipeline.execution import on_ray
+from pipeline.execution.machine import Machine
 
 SLOW = Exception("The current node timed out during startup. This could happen because")
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from pipeline.errors import UserError
-from pipeline.hardware import describe
+from pipeline.execution.hardware import describe
 from pipeline.planned import Planned, PlannedUnit, read_planned, standing
 from pipeline.recorded import CLAIMS, METRICS, TABLES, finished_run, part_of_run, record
 from pipeline.report.part import comparable

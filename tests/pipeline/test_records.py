@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import UserError
-from pipeline.records import Tail, open_unit
+from pipeline.units.records import Tail, open_unit
 from tests.pipeline import made_units as made
 
 

@@ -18,8 +18,8 @@ from lsg.files import DamagedFileError
 from pipeline.errors import UserError
 from pipeline.params import resolve
 from pipeline.prepare import prepare
-from pipeline.runs import RunStore, job_of, run_unit
-from pipeline.units import Unit
+from pipeline.units.store import RunStore, job_of, run_unit
+from pipeline.units.unit import Unit
 from tests.pipeline.tiny_experiment import contents, tiny_params, tiny_plan
 
 HOLD = """

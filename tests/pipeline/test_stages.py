@@ -11,10 +11,10 @@ from lsg import sequence
 from pipeline.errors import UserError
 from pipeline.learn import learn
 from pipeline.params import Params
-from pipeline.records import open_unit
 from pipeline.stage import Bench
 from pipeline.status import known_units, state_of, status
 from pipeline.targets import targets
+from pipeline.units.records import open_unit
 from tests.pipeline.tiny_experiment import BENCHMARK, tiny_bench, tiny_params
 
 VALIDATION, TEST = 0.5, 0.25

@@ -17,7 +17,15 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from pipeline.errors import UserError
-from pipeline.tracking import MlflowTracker, Off, attach_report, default_uri, links, open_tracker, rebuild
+from pipeline.tracking.tracker import (
+    MlflowTracker,
+    Off,
+    attach_report,
+    default_uri,
+    links,
+    open_tracker,
+    rebuild,
+)
 from tests.pipeline import made_units as made
 
 HISTORY = [[0.9], [0.9, 0.8], [0.9, 0.7, 0.85]]
@@ -211,7 +219,7 @@ def test_a_run_left_by_a_killed_driver_is_continued_and_ended(uri: str, runs: Pa
     directory = made.begin(runs, made.definition("cl-lsg", 1, [1, 2]))
     made.learn(directory, 1, [0.9])
     tell = (
-        "import os, sys; from pathlib import Path; from pipeline.tracking import open_tracker;"
+        "import os, sys; from pathlib import Path; from pipeline.tracking.tracker import open_tracker;"
         "t = open_tracker(sys.argv[1], 'digits'); t.follow(Path(sys.argv[2])); t.poll();"
         "os.kill(os.getpid(), 9)"
     )
@@ -398,11 +406,11 @@ def test_a_store_that_cannot_be_written_warns_once(
     (tmp_path / "mlflow.db").write_text("this is no database")
     shown = tracker(f"sqlite:///{tmp_path}/mlflow.db")
     shown.follow(directory)
-    with caplog.at_level(logging.WARNING, logger="pipeline.tracking"):
+    with caplog.at_level(logging.WARNING, logger="pipeline.tracking.tracker"):
         shown.poll()
         shown.poll()
         shown.close()
-    assert len([record for record in caplog.records if record.name == "pipeline.tracking"]) == 1
+    assert len([record for record in caplog.records if record.name == "pipeline.tracking.tracker"]) == 1
     with pytest.raises(UserError, match="cannot be written"):
         rebuild(runs, made.BENCHMARK, f"sqlite:///{tmp_path}/mlflow.db")
 
@@ -412,7 +420,7 @@ def test_off_needs_no_mlflow(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     assert isinstance(open_tracker(None, made.BENCHMARK), Off)
     tell = (
         "import sys; from pathlib import Path; sys.modules['mlflow'] = None;"
-        "from pipeline.tracking import open_tracker; t = open_tracker(None, 'digits');"
+        "from pipeline.tracking.tracker import open_tracker; t = open_tracker(None, 'digits');"
         "t.follow(Path('x')); t.poll(); t.close(); assert 'pandas' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", tell], check=True, env={**os.environ, "CL_LSG_TRACKING": "off"})
@@ -546,7 +554,7 @@ def test_eight_processes_may_open_a_new_store_at_once(tmp_path: Path, runs: Path
     units = [made.sequence(runs, seed, HISTORY) for seed in range(1, 9)]
     context = multiprocessing.get_context("forkserver")
     store = "mlflow.store.tracking.sqlalchemy_store"
-    context.set_forkserver_preload(["pipeline.mlflow_view", store, __name__])
+    context.set_forkserver_preload(["pipeline.tracking.view", store, __name__])
     together = context.Barrier(len(units))
     drivers = [context.Process(target=_open_and_show, args=(together, uri, unit)) for unit in units]
     for driver in drivers:

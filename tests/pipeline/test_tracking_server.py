@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import sync_playwright
 
-from pipeline.tracking import MlflowTracker, attach_report, links, open_tracker, rebuild
+from pipeline.tracking.tracker import MlflowTracker, attach_report, links, open_tracker, rebuild
 from tests.pipeline import made_units as made
 from tests.pipeline.tiny_experiment import ROOT
 
@@ -124,7 +124,7 @@ def test_a_server_that_dies_disturbs_nothing_and_is_completed_when_it_is_back(
 
     server.kill()
     made.learn(directory, 2, [0.9, 0.8])
-    with caplog.at_level(logging.WARNING, logger="pipeline.tracking"):
+    with caplog.at_level(logging.WARNING, logger="pipeline.tracking.tracker"):
         begun = time.monotonic()
         shown.poll()
         first = time.monotonic() - begun
@@ -133,7 +133,7 @@ def test_a_server_that_dies_disturbs_nothing_and_is_completed_when_it_is_back(
             shown.poll()
         assert time.monotonic() - begun < 1
     assert first < 20
-    assert len([record for record in caplog.records if record.name == "pipeline.tracking"]) == 1
+    assert len([record for record in caplog.records if record.name == "pipeline.tracking.tracker"]) == 1
 
     server.start()
     made.learn(directory, 3, [0.9, 0.7, 0.85])

@@ -9,12 +9,12 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
-from pipeline.machine import Machine
+from pipeline.execution.machine import Machine
 from pipeline.params import Params, load_params, resolve
 from pipeline.prepare import prepare
-from pipeline.runs import RunStore
 from pipeline.stage import Bench
-from pipeline.units import Numerics, Plan, Unit, read_manifest
+from pipeline.units.store import RunStore
+from pipeline.units.unit import Numerics, Plan, Unit, read_manifest
 
 ROOT = Path(__file__).parents[2]
 BENCHMARK = "digits"

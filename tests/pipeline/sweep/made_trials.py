@@ -7,7 +7,7 @@ from pipeline.sweep.choice import Row
 from pipeline.sweep.settings import Sweep
 from pipeline.sweep.space import parse_domains
 from pipeline.sweep.trials import Outcome, Point, Study
-from pipeline.units import Unit
+from pipeline.units.unit import Unit
 from tests.pipeline import made_units as made
 from tests.pipeline.tiny_experiment import BENCHMARK, ROOT, tiny_bench
 

@@ -4,8 +4,8 @@ import json
 
 from mlflow import MlflowClient
 
-from pipeline.mlflow_store import experiment_id
-from pipeline.mlflow_summary import IDENTITY
+from pipeline.tracking.store import experiment_id
+from pipeline.tracking.summary import IDENTITY
 
 SHOWN = ("params.`method`", "params.`seed`", "metrics.`final/average`", "metrics.`final/size`")
 """Columns of the runs side by side."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from pipeline.errors import UserError
-from pipeline.units import Numerics
+from pipeline.units.unit import Numerics
 
 ExecutorName = Literal["ray", "local"]
 EXECUTORS = ("ray", "local")

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from pipeline.units import Numerics
+from pipeline.units.unit import Numerics
 
 
 def describe(numerics: Numerics) -> dict[str, Any]:

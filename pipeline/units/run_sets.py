@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import UserError
-from pipeline.records import UnitDirectory, open_unit, read_json
+from pipeline.units.records import UnitDirectory, open_unit, read_json
 
 _JOB = "job.json"
 

@@ -4,8 +4,8 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from pipeline.histories import Learned, measures
-from pipeline.records import Record, UnitDirectory
+from pipeline.units.histories import Learned, measures
+from pipeline.units.records import Record, UnitDirectory
 
 _EPOCH_METRICS = {
     "train_loss": "train/loss",

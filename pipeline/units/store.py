@@ -21,8 +21,8 @@ from lsg.files import write_bytes
 from lsg.records import RunDirectory
 from pipeline.errors import UserError
 from pipeline.locks import try_lock
-from pipeline.records import damage_named
-from pipeline.units import Unit, data_digest
+from pipeline.units.records import damage_named
+from pipeline.units.unit import Unit, data_digest
 
 if TYPE_CHECKING:
     from lsg.data import TaskSource

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.dlpack import from_dlpack
 
 from lsg.data import TaskFolder
-from pipeline.units import Unit
+from pipeline.units.unit import Unit
 
 Reference: TypeAlias = "ray.ObjectRef[dict[str, NDArray[Any]]]"
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 
-from pipeline.board import TICK_SECONDS, Board, Event, Watcher
 from pipeline.errors import first_line
-from pipeline.machine import Machine
-from pipeline.runs import RunStore, learn_and_listen
-from pipeline.units import Unit
+from pipeline.execution.board import TICK_SECONDS, Board, Event, Watcher
+from pipeline.execution.machine import Machine
+from pipeline.units.store import RunStore, learn_and_listen
+from pipeline.units.unit import Unit
 
 
 def run(units: Iterable[Unit], store: RunStore, machine: Machine, watcher: Watcher) -> None:
@@ -24,7 +24,7 @@ def run(units: Iterable[Unit], store: RunStore, machine: Machine, watcher: Watch
     if machine.executor == "local":
         _run_here(board, machine)
     else:
-        from pipeline.on_ray import run_on_ray
+        from pipeline.execution.on_ray import run_on_ray
 
         run_on_ray(board, machine, todo)
     board.raise_faults()

@@ -14,8 +14,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipeline.runs import LOCK, RESULT, RunStore
-from pipeline.units import Unit
+from pipeline.units.store import LOCK, RESULT, RunStore
+from pipeline.units.unit import Unit
 
 FOLDER = "units"
 

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from pipeline.errors import UserError, first_line
-from pipeline.records import DEFINITION
-from pipeline.run_sets import Members
-from pipeline.runs import checkout
+from pipeline.units.records import DEFINITION
+from pipeline.units.run_sets import Members
+from pipeline.units.store import checkout
 
 if TYPE_CHECKING:
-    from pipeline.mlflow_store import Experiment
-    from pipeline.mlflow_view import RunView
+    from pipeline.tracking.store import Experiment
+    from pipeline.tracking.view import RunView
 
 _LOG = logging.getLogger(__name__)
 _MLFLOW_SETTINGS = {  # a store that does not answer must not hold up the driver; nothing is sent to others
@@ -108,8 +108,8 @@ def attach_report(uri: str | None, benchmark: str, folder: Path) -> None:
     store = store_uri(uri)
     if store is None:
         return
-    from pipeline.mlflow_store import Experiment
-    from pipeline.mlflow_summary import write_report
+    from pipeline.tracking.store import Experiment
+    from pipeline.tracking.summary import write_report
 
     try:
         write_report(Experiment(store, benchmark), folder)
@@ -123,7 +123,7 @@ def links(uri: str | None, benchmark: str) -> dict[str, str]:
     Raises UserError when the store cannot be read or has no such experiment.
     """
     _load_mlflow()
-    from pipeline.mlflow_links import paths
+    from pipeline.tracking.links import paths
 
     store = uri or default_uri()
     try:
@@ -211,7 +211,7 @@ class MlflowTracker:
     def _connected(self) -> "Experiment":
         if self._experiment is not None:
             return self._experiment
-        from pipeline.mlflow_store import Experiment
+        from pipeline.tracking.store import Experiment
 
         experiment = Experiment(self._uri, self._benchmark)
         experiment.end_abandoned()
@@ -220,7 +220,7 @@ class MlflowTracker:
 
     def _adopt(self, experiment: "Experiment") -> list[UserError]:
         """Gives each unit that has come to exist to the run of its method and seed; returns the damages."""
-        from pipeline.mlflow_view import RunView
+        from pipeline.tracking.view import RunView
 
         waiting, damages = [], []
         for directory in self._waiting:

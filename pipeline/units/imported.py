@@ -17,9 +17,9 @@ from lsg.bank import ForgettingError
 from lsg.evaluation import average, backward_transfer, forgetting
 from pipeline.archives import unpacked
 from pipeline.errors import UserError, first_line
-from pipeline.proven import JOB, prove
-from pipeline.records import EVENTS, SECONDS, Tail, UnitDirectory, damage_named, open_unit, read_json
-from pipeline.runs import DEFINITION, RESULT, RunStore
+from pipeline.units.proven import JOB, prove
+from pipeline.units.records import EVENTS, SECONDS, Tail, UnitDirectory, damage_named, open_unit, read_json
+from pipeline.units.store import DEFINITION, RESULT, RunStore
 
 ONCE = (DEFINITION, JOB, RESULT, EVENTS, SECONDS)
 """A finished unit's files beside two a task."""

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from mlflow.entities import Run
 
-from pipeline.mlflow_store import Experiment, driver
 from pipeline.report import SUMMARY
+from pipeline.tracking.store import Experiment, driver
 
 IDENTITY = "report"
 _NOTE = "mlflow.note.content"

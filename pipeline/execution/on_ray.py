@@ -9,17 +9,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pipeline.board import TICK_SECONDS, Board
 from pipeline.errors import UserError, first_line
-from pipeline.machine import Machine
-from pipeline.runs import RunStore, learn_and_listen
-from pipeline.units import Unit
+from pipeline.execution.board import TICK_SECONDS, Board
+from pipeline.execution.machine import Machine
+from pipeline.units.store import RunStore, learn_and_listen
+from pipeline.units.unit import Unit
 
 try:
     import ray
     from ray.exceptions import RayTaskError
 
-    from pipeline.shared_tasks import SharedTasks, Shelf, data_bytes
+    from pipeline.execution.shared_tasks import SharedTasks, Shelf, data_bytes
 except ImportError as error:
     raise UserError(
         f"the executor ray is not installed ({error}); install cl-lsg[pipeline], or use --executor local"

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from pipeline.records import Tail
-from pipeline.runs import RunStore
-from pipeline.units import Unit
+from pipeline.units.records import Tail
+from pipeline.units.store import RunStore
+from pipeline.units.unit import Unit
 
 Event = dict[str, Any]
 TICK_SECONDS = 0.5

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from lsg.evaluation import average, backward_transfer, forgetting
 from pipeline.errors import UserError
-from pipeline.records import Record, Size, UnitDirectory, start_of
+from pipeline.units.records import Record, Size, UnitDirectory, start_of
 
 
 @dataclass(frozen=True)

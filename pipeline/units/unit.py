@@ -14,9 +14,9 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pipeline.code import code_digest
 from pipeline.errors import UserError
 from pipeline.params import Experiment, Protocol
+from pipeline.units.code import code_digest
 
 if TYPE_CHECKING:
     from lsg.networks import Architecture

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any, TextIO
 
-from pipeline.units import Unit
+from pipeline.units.unit import Unit
 
 REST = -1
 """In place of a stage: the planned steps that a finished task did not need."""

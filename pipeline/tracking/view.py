@@ -11,9 +11,7 @@ from pathlib import Path
 
 from mlflow.entities import Dataset, DatasetInput, Metric, Param, Run, RunTag
 
-from pipeline.histories import history
-from pipeline.mlflow_store import Experiment, driver, held_by_another
-from pipeline.points import (
+from pipeline.tracking.points import (
     Point,
     differs,
     epoch_points,
@@ -23,8 +21,10 @@ from pipeline.points import (
     record_points,
     size_points,
 )
-from pipeline.records import DEFINITION, EVENTS, RESULT, Tail, UnitDirectory
-from pipeline.run_sets import Member, Members
+from pipeline.tracking.store import Experiment, driver, held_by_another
+from pipeline.units.histories import history
+from pipeline.units.records import DEFINITION, EVENTS, RESULT, Tail, UnitDirectory
+from pipeline.units.run_sets import Member, Members
 
 _BATCH = 1000  # most metrics that one log_batch takes
 _DIGEST = 36  # most characters of a data set's digest

@@ -1,0 +1,1 @@
+"""MLflow as a view of unit directories: runs, their points, a summary, and links to pages."""
