@@ -41,7 +41,7 @@ def test_every_locked_package_has_hashes_and_no_address() -> None:
 def test_the_extra_all_is_all_extras() -> None:
     extras = dict(PROJECT["optional-dependencies"])
     (every,) = extras.pop("all")
-    assert set(re.search(r"\[(.*)\]", every).group(1).split(",")) == set(extras)  # type: ignore[union-attr]
+    assert set(re.search(r"\[(.*)\]", every).group(1).split(",")) == set(extras)
 
 
 def test_uv_is_pinned_once() -> None:

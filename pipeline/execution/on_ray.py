@@ -145,7 +145,7 @@ def room(machine: Machine, count: int) -> tuple[int, float]:
 
 def _total(resource: str) -> float:
     """How much of a resource the cluster has."""
-    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    resources: dict[str, float] = ray.cluster_resources()
     return resources.get(resource, 0)
 
 
@@ -160,7 +160,7 @@ def _gpu_share(machine: Machine, at_once: int) -> float:
 
 def _require_room(threads: int, share: float) -> None:
     """Raise UserError where no machine has room: Ray would wait for ever for one that does not exist."""
-    alive = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    alive = [node for node in ray.nodes() if node["Alive"]]
     nodes = [node["Resources"] for node in alive]
     if any(node.get("CPU", 0) >= threads and node.get("GPU", 0) >= share for node in nodes):
         return

@@ -146,7 +146,7 @@ def _restored(folder: Path, trainable: Any) -> tune.Tuner:
 
 def _scheduler(sweep: Sweep) -> Any:
     if sweep.scheduler == "fifo":
-        return FIFOScheduler()  # type: ignore[no-untyped-call]
+        return FIFOScheduler()
     return _Asha(sweep)
 
 

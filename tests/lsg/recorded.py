@@ -31,7 +31,7 @@ class Recorder(TorchDispatchMode):
     """Notes operations with their arguments and results, and what memory held before it was first used."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.operations: list[tuple[Any, Any, Any, Any]] = []
         self.before: dict[int, tuple[Tensor, Tensor]] = {}
 

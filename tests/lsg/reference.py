@@ -106,7 +106,7 @@ class Reference:
             let_through += layer.area * mask[self.masked[name] & self.trainable[name]].sum()
             gate = gates.get(layer.source, torch.ones(inputs).double())
             weight = self.weight[name] * mask.unsqueeze(2) * gate.view(1, -1, 1)
-            parameters[f"{name}.weight"] = weight.view(self.network.get_submodule(name).weight.shape)
+            parameters[f"{name}.weight"] = weight.view(self.network.get_parameter(f"{name}.weight").shape)
         loss = cross_entropy(functional_call(self.network.train(), parameters, (images,)), labels)
         penalty = sum((p * self.candidate[k]).sum() for k, p in probability.items())
         total = loss + self.masking.penalty * penalty + self.masking.mask_penalty * let_through

@@ -146,7 +146,7 @@ def test_all_gradients_equal_those_of_the_loss() -> None:
     network = one_layer([[[1, 0.5], [-1, 3]], [[0, 0], [-2, 0.5]]], [[0.5, 1.0], [1.0, 0.25]])
     with torch.no_grad():
         for parameter in network.parameters():
-            parameter += 0.125
+            parameter.add_(0.125)
     parameters = [
         parameter for sigma, layer in network.parts().values() for parameter in (sigma, *layer.parameters())
     ]
@@ -288,8 +288,10 @@ def test_a_learned_task_is_pruned_and_computes_what_was_trained(tmp_path: Path) 
     assert 0 < int((taus == 0).sum()) < len(taus)
     assert float(taus[taus != 0].abs().min()) > 5e-3
     network = method.network(1)
-    assert torch.equal(network.fc.weight, method.state.theta("fc", 1))
-    assert torch.equal(network.norm.running_var, method.state.tasks[1].private["norm.running_var"])
+    assert torch.equal(network.get_parameter("fc.weight"), method.state.theta("fc", 1))
+    assert torch.equal(
+        network.get_buffer("norm.running_var"), method.state.tasks[1].private["norm.running_var"]
+    )
     assert method.weights() == (method.state.nonzero(), method.state.nonzero())
     assert method.weights()[0] < 2 * tiny_architecture().weights(tiny_architecture().streams)
 
@@ -328,8 +330,9 @@ def test_forgetting_is_measured_and_nothing_is_certified(data: Path, tmp_path: P
         assert list(method.state.tasks) == list(range(1, task + 1))
         dense = tiny_architecture().weights(tiny_architecture().streams)
         assert run.record(task)["size"]["used"] == pytest.approx(method.state.nonzero() / dense)
-    assert not torch.equal(whole[0].network(1).fc.weight, whole[2].network(1).fc.weight)
-    assert torch.equal(whole[0].network(1).norm.weight, whole[2].network(1).norm.weight)
+    first, last = (whole[place].network(1) for place in (0, 2))
+    assert not torch.equal(first.get_parameter("fc.weight"), last.get_parameter("fc.weight"))
+    assert torch.equal(first.get_parameter("norm.weight"), last.get_parameter("norm.weight"))
     assert whole[2].state.groups.keys() == set(whole[2].layers)
 
 

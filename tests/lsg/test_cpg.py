@@ -247,7 +247,7 @@ def test_masks_have_the_identity_as_their_slope() -> None:
         flat = weight * torch.where(masked, hard(logit, bits), 1.0)
         shaped = {
             f"{layer.name}.weight": workspace.table.grid(flat, layer.name).reshape(
-                network.get_submodule(layer.name).weight.shape
+                network.get_parameter(f"{layer.name}.weight").shape
             )
             for layer in workspace.table.layers
         }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -19,9 +20,12 @@ from lsg.methods import METHODS
 from lsg.methods.den import Den, DenSettings
 from lsg.methods.den_steps import ProximalSteps, Terms, optimizer_of
 from lsg.methods.den_units import SharedNetwork, Subnet
-from lsg.methods.method import Lesson
-from lsg.networks import NETWORKS, lenet, resnet18, vgg16_bn
+from lsg.methods.method import Lesson, Protocol
+from lsg.networks import NETWORKS
 from lsg.networks.architecture import CLASSES, HEAD, IMAGE, Architecture, Layer, Widths
+from lsg.networks.lenet import lenet
+from lsg.networks.resnet import resnet18
+from lsg.networks.vgg import vgg16_bn
 from lsg.plain import PlainTraining
 from lsg.records import RunDirectory
 from lsg.sequence import Job, learn_sequence
@@ -226,7 +230,7 @@ def test_l2_and_the_pull_to_earlier_weights_are_gradients() -> None:
     assert gradient["first"] is not None
     torch.testing.assert_close(gradient["first"], torch.tensor([[0.01, 0.02], [0.03, 0.04]]))
     torch.testing.assert_close(gradient["second"], torch.tensor([[1.07, 1.08], [0.09, 1.1]]))
-    assert not gradient[HEAD].any()  # type: ignore[union-attr]
+    assert not gradient[HEAD].any()
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
@@ -406,17 +410,17 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiny_tasks(tmp_path_factory.mktemp("tasks") / "tiny", 3)
 
 
-def job(data: Path, network: str = "tiny", protocol: str = "paper", **changes: object) -> Job:
+def job(data: Path, network: str = "tiny", protocol: Protocol = "paper", **changes: Any) -> Job:
     settings = {"expansion": 0.2, "cap": 8.0, "l1": 1e-6, "group_lasso": 1e-4, "split_threshold": 1e-3}
     options = {"width": 4} if network == "resnet18" else {}
-    fields = {"goals": GOALS, "train": TRAIN, "tasks": (1, 2, 3)} | changes
-    chosen = DenSettings(**(settings | fields.pop("settings", {})))  # type: ignore[arg-type, operator]
+    fields: dict[str, Any] = {"goals": GOALS, "train": TRAIN, "tasks": (1, 2, 3)} | changes
+    chosen = DenSettings(**(settings | fields.pop("settings", {})))
     return Job(
         "tiny", "den", protocol, 1, data=data, network={"name": network} | options, settings=chosen, **fields
-    )  # type: ignore[arg-type]
+    )
 
 
-def records(directory: Path) -> list[dict]:
+def records(directory: Path) -> list[dict[str, Any]]:
     return [RunDirectory(directory).record(task) for task in (1, 2, 3)]
 
 
@@ -526,7 +530,7 @@ def test_clean_drops_an_expansion_that_is_no_better(data: Path, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(("network", "protocol"), [("lenet", "clean"), ("resnet18", "paper")])
-def test_the_real_networks_learn_too(data: Path, tmp_path: Path, network: str, protocol: str) -> None:
+def test_the_real_networks_learn_too(data: Path, tmp_path: Path, network: str, protocol: Protocol) -> None:
     changes = {"train": replace(TRAIN, epochs=2), "tasks": (1, 2)}
     result = learn_sequence(job(data, network, protocol, **changes), tmp_path)
     assert result["matrix"]["2"].keys() == {"1", "2"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import pytest
 import torch
@@ -191,7 +192,7 @@ def test_compact_training_equals_the_masked_network_of_full_size(name: str) -> N
                 update.step(0.02, 1e-3, uniform)
                 losses.append(float(loss.detach()))
             assert losses[0] == pytest.approx(losses[1], rel=1e-12)
-    close = {"rtol": 1e-10, "atol": 1e-12}
+    close: dict[str, Any] = {"rtol": 1e-10, "atol": 1e-12}
     for layer in compact.table.layers:
         outputs, inputs, _ = compact.table.shapes[layer.name]
         mine, theirs = (twin.table.grid(twin.weight.value, layer.name) for twin in twins)

@@ -39,7 +39,8 @@ def job(folder: Path) -> Job:
 
 def test_each_task_owns_its_share_of_what_was_free(tmp_path: Path) -> None:
     """conv1 has 8 x 8 x 9 = 576 weights; a ratio of 0.75 leaves 432, then 324, then 243 of them free."""
-    method, weights = packnet(ratio=0.75), {}
+    method = packnet(ratio=0.75)
+    weights: dict[int, torch.Tensor] = {}
     for number, free in ((1, 432), (2, 324), (3, 243)):
         lesson = method.learn(tiny_task(number), None, trainer(tmp_path / str(number), number))
         owners = method.bank.owners["conv1"]
@@ -53,8 +54,8 @@ def test_each_task_owns_its_share_of_what_was_free(tmp_path: Path) -> None:
         assert list(lesson.stage_accuracy) == [TRAIN, RETRAIN]
         assert lesson.reason == "pruned"
     assert [len(values) for values in weights.values()] == [144, 108, 81]
-    allocated, used = method.weights()
-    assert used == pytest.approx((1 - 0.75**3) * allocated, rel=0.01)
+    allocated, in_use = method.weights()
+    assert in_use == pytest.approx((1 - 0.75**3) * allocated, rel=0.01)
 
 
 def test_the_largest_weights_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lsg.certificate import ForgettingError, verify
+from lsg.bank import ForgettingError
+from lsg.certificate import verify
 from lsg.checkpoint import Checkpoints
 from lsg.events import EventLog
 from lsg.methods import METHODS
@@ -247,9 +248,8 @@ def test_every_network_of_the_paper_gets_an_adapter_for_each_inner_layer(
     architecture = NETWORKS[name](shape, **options)
     thin = seed_widths(architecture, 0.2)
     columns = Columns(architecture, [architecture.streams, thin], [5, 4])
-    assert (
-        len(columns.columns[1].adapters) == len(lateral_layers(architecture)) == len(architecture.layers) - 1
-    )
+    adapters = columns.get_submodule("columns.1.adapters")
+    assert len(list(adapters.children())) == len(lateral_layers(architecture)) == len(architecture.layers) - 1
     images = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0))
     columns.eval()(images).sum().backward()
     moved = {name for name, parameter in columns.named_parameters() if parameter.grad is not None}

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from lsg import certificate, digest, evaluation, optimizers
-from lsg.bank import Bank, Solution
-from lsg.certificate import ForgettingError, verify, verify_in_fresh_process
+from lsg.bank import Bank, ForgettingError, Solution
+from lsg.certificate import verify, verify_in_fresh_process
 from lsg.data import TaskFolder, load_task
 from lsg.files import DamagedFileError
 from lsg.methods import METHODS
@@ -230,6 +231,10 @@ def epochs_logged(directory: Path, task: int, stage: int) -> int:
     return sum(e["event"] == "epoch" and (e["task"], e["stage"]) == (task, stage) for e in events)
 
 
+def reached(directory: Path, task: int, stage: int, epochs: int) -> bool:
+    return epochs_logged(directory, task, stage) >= epochs
+
+
 @pytest.mark.parametrize("checkpoint_seconds", ["0", "0.2"])
 def test_killed_anywhere_and_resumed_equals_an_undisturbed_run(
     data: Path, tmp_path: Path, checkpoint_seconds: str
@@ -240,7 +245,7 @@ def test_killed_anywhere_and_resumed_equals_an_undisturbed_run(
     command = [sys.executable, "-c", RUN, str(data), str(killed)]
     for task, stage, epochs in ((1, 2, 4), (2, 1, 3), (2, 2, 5), (3, 2, 2)):
         process = subprocess.Popen([*command, "0.02", checkpoint_seconds], cwd=Path(__file__).parents[2])
-        wait_for(lambda at=(task, stage, epochs): epochs_logged(killed, *at[:2]) >= at[2])
+        wait_for(partial(reached, killed, task, stage, epochs))
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
         assert not (killed / "result.json").exists()

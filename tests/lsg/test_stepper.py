@@ -86,13 +86,16 @@ def plain(device: str = "cpu") -> PlainTraining:
         assert weight.grad is not None
         weight.grad[0] = 0.0
 
+    def shrink(rate: float) -> None:
+        weight.sub_(rate * 1e-3 * weight.sign())
+
     return PlainTraining(
         network,
         torch.optim.SGD(network.parameters(), momentum=0.9, nesterov=True),
         macs=1,
         penalty=lambda: 1e-3 * weight.square().sum(),
         before_step=freeze,
-        after_step=lambda rate: weight.sub_(rate * 1e-3 * weight.sign()),
+        after_step=shrink,
     )
 
 

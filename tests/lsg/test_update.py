@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 import torch
@@ -21,7 +22,7 @@ from lsg.workspace import Workspace
 from tests.lsg.reference import Reference
 from tests.lsg.tiny import tiny_architecture
 
-EXACT = {"rtol": 1e-11, "atol": 1e-13}
+EXACT: dict[str, Any] = {"rtol": 1e-11, "atol": 1e-13}
 WIDTHS = {"outer": 3, "inner": 2, "hidden": 4}
 MOMENTUM, DECAY, RATE, MASK_RATE = 0.9, 0.01, 0.05, 2e-3
 

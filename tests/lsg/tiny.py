@@ -66,8 +66,12 @@ def tiny_split(count: int, seed: int, shift: int) -> Split:
 
 
 def tiny_task(number: int) -> Task:
-    splits = [tiny_split(count, 10 * number + place, number) for place, count in enumerate((40, 16, 16))]
-    return Task(number, f"task {number}", ("dark", "bright"), *splits, mean=(0.3, 0.3), std=(0.2, 0.2))
+    train, validation, test = (
+        tiny_split(count, 10 * number + place, number) for place, count in enumerate((40, 16, 16))
+    )
+    return Task(
+        number, f"task {number}", ("dark", "bright"), train, validation, test, mean=(0.3, 0.3), std=(0.2, 0.2)
+    )
 
 
 def write_tiny_tasks(folder: Path, count: int) -> Path:
@@ -76,7 +80,7 @@ def write_tiny_tasks(folder: Path, count: int) -> Path:
     entries = []
     for number in range(1, count + 1):
         task = tiny_task(number)
-        tensors = {}
+        tensors: dict[str, torch.Tensor] = {}
         for name in ("train", "validation", "test"):
             tensors |= {f"{name}_images": task.split(name).images, f"{name}_labels": task.split(name).labels}
         save_file(tensors, folder / f"task_{number:02d}.safetensors")

@@ -17,7 +17,7 @@ import torch
 
 from pipeline.benchmarks import cifar100, load_images
 from pipeline.benchmarks.settings import DataSettings
-from pipeline.benchmarks.superclasses import SUPERCLASSES
+from pipeline.benchmarks.superclasses import CLASS_NAMES, SUPERCLASSES
 from pipeline.errors import UserError
 from tests.pipeline.pictures import picture, record, write_png
 
@@ -79,9 +79,9 @@ def test_superclasses_are_20_groups_of_5_of_the_100_classes() -> None:
     assert [len(names) for names in SUPERCLASSES.values()] == [5] * 20
     assert list(SUPERCLASSES) == sorted(SUPERCLASSES), "coarse labels are alphabetical"
     assert all(list(names) == sorted(names) for names in SUPERCLASSES.values())
-    assert len(set(cifar100.CLASS_NAMES)) == 100
-    assert cifar100.CLASS_NAMES[0] == "apple"
-    assert cifar100.CLASS_NAMES[99] == "worm"
+    assert len(set(CLASS_NAMES)) == 100
+    assert CLASS_NAMES[0] == "apple"
+    assert CLASS_NAMES[99] == "worm"
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def cifar_tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(cifar100, "TRAIN_PER_CLASS", 2)
     monkeypatch.setattr(cifar100, "TEST_PER_CLASS", 1)
     blank = np.zeros((32, 32, 3), dtype=np.uint8)
-    for name in cifar100.CLASS_NAMES:
+    for name in CLASS_NAMES:
         for path in ("train/{}/b.png", "train/{}/a.png", "test/{}/a.png"):
             write_png(tmp_path / path.format(name), blank)
     return tmp_path
@@ -146,7 +146,7 @@ def cifar_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     train = write("train", {"data": np.stack([record(1), record(2)]), "fine_labels": [72, 3]})
     test = write("test", {"data": record(3)[None], "fine_labels": [99]})
-    meta = write("meta", {"fine_label_names": list(cifar100.CLASS_NAMES)})
+    meta = write("meta", {"fine_label_names": list(CLASS_NAMES)})
     monkeypatch.setattr(CIFAR100, "train_list", [["train", train]])
     monkeypatch.setattr(CIFAR100, "test_list", [["test", test]])
     monkeypatch.setattr(CIFAR100, "meta", {**CIFAR100.meta, "md5": meta})

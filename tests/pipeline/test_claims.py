@@ -1,6 +1,6 @@
 """The audit of the paper's claims: its own cells, and hand-made runs, against verdicts worked out by hand."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -161,7 +161,7 @@ def test_all_and_most_tasks(tmp_path: Path, ours: list[float], most: str, every:
     assert claim(results, ALL_OF_DEN).ours.verdict == every
 
 
-def sized(tmp_path: Path, sizes: dict[str, Sequence[float]], tasks: int = 10) -> Results:
+def sized(tmp_path: Path, sizes: Mapping[str, Sequence[float]], tasks: int = 10) -> Results:
     results = Results(tmp_path, SPLIT)
     for method, values in sizes.items():
         results.add(method, [60] * tasks, sizes=values)

@@ -53,7 +53,10 @@ def grown(bench: Bench) -> Bench:
 def conv1(material: Material, task: int) -> dict[int, tuple[int, int]]:
     """Weights and used weights of each owner in conv1."""
     rows = material.kernels[(material.kernels["layer"] == "conv1") & (material.kernels["task"] == task)]
-    return {row.owner: (row.weights, row.used) for row in rows.itertuples()}
+    return {
+        int(owner): (int(weights), int(used))
+        for owner, weights, used in zip(rows["owner"], rows["weights"], rows["used"], strict=True)
+    }
 
 
 def test_owners_follow_from_the_bits(bench: Bench) -> None:
@@ -122,7 +125,7 @@ def test_shares_of_owners_and_the_mask_s_density(bench: Bench) -> None:
     rows = read_material(bench.frames()).kernels
     grid = shares(rows[rows["layer"] == "conv1"], 3)
     assert grid.shape == (3, 4)
-    assert np.array_equal(grid[:, :2], [[1, np.nan], [0, 1], [1, 0.5]], equal_nan=True)
+    assert np.array_equal(grid[:, :2], np.array([[1, np.nan], [0, 1], [1, 0.5]]), equal_nan=True)
     assert np.isnan(grid[:, 2]).all()
     assert grid[:, 3].tolist() == pytest.approx([25 / 50, 50 / 75, 50 / 75])
 

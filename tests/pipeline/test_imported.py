@@ -21,6 +21,7 @@ from pipeline.cli import main
 from pipeline.errors import UserError
 from pipeline.units import imported
 from pipeline.units.imported import bring
+from pipeline.units.proven import prove
 from pipeline.units.store import RunStore, run_unit
 from tests.pipeline.tiny_experiment import contents, tiny_plan
 
@@ -118,13 +119,12 @@ def test_a_unit_that_another_process_brings_meanwhile_is_there_already(
     brought_along: Path, store: RunStore, monkeypatch: pytest.MonkeyPatch, finished: bool
 ) -> None:
     name = unit_of(brought_along, "scratch").relative_to(brought_along)
-    proven = imported.prove
 
     def slow(directory: Path) -> certificate.Report:
         if directory == brought_along / name:
             (store.root / name).mkdir(parents=True)
             (store.root / name / ("result.json" if finished else "events.jsonl")).write_text("of the other")
-        return proven(directory)
+        return prove(directory)
 
     monkeypatch.setattr(imported, "prove", slow)
     brought = bring(brought_along / name, store)
@@ -187,7 +187,7 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     ),
     "no record": (lambda unit: (unit / "task_02.json").unlink(), "task_02.json"),
     "the matrix": (
-        lambda unit: edit(unit / "result.json", lambda result: result["matrix"]["2"].update({"1": 1.5})),  # type: ignore[index]
+        lambda unit: edit(unit / "result.json", lambda result: result["matrix"]["2"].update({"1": 1.5})),
         "result.json does not follow from its tasks' records",
     ),
     "the average": (

@@ -12,8 +12,9 @@ import pytest
 from pipeline.cli import main
 from pipeline.errors import UserError
 from pipeline.joined import joined
-from pipeline.recorded import CLAIMS, METRICS, TABLES, finished_run, record
-from pipeline.tables import FACTS
+from pipeline.recorded import finished_run, record
+from pipeline.report.paper.writing import CLAIMS
+from pipeline.tables import FACTS, METRICS, TABLES
 from tests.pipeline import made_units as made
 from tests.pipeline.made_units import BENCHMARK
 from tests.pipeline.test_tables import Bench

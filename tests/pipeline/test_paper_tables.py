@@ -241,11 +241,11 @@ def test_growth_and_gain_by_task(three_tasks: Results) -> None:
 def test_csv_files_hold_numbers_with_their_intervals(three_tasks: Results, tmp_path: Path) -> None:
     write_paper(three_tasks.frames(), tmp_path / "report")
     table = pd.read_csv(tmp_path / "report" / "paper" / "table_4.csv").set_index(["method", "source"])
-    run = table.loc[("cl-lsg", "run")]
+    run = table.xs(("cl-lsg", "run"))
     assert (run["2"], run["Mean"], run["Model size"], run["seeds"]) == (64, 64, 0.5, 2)
     assert run["2 half"] == pytest.approx(12.706205, rel=1e-6)
     assert run["protocol"] == "clean"
-    printed = table.loc[("cl-lsg", "printed")]
+    printed = table.xs(("cl-lsg", "printed"))
     assert (printed["1"], printed["Printed avg"]) == (57.6, 60.83)
     assert pd.isna(printed["seeds"])
     assert table.loc[("pnn", "no run")].drop(["step", "protocol"]).isna().all()

@@ -15,9 +15,10 @@ import torch
 from pipeline.errors import UserError
 from pipeline.execution.hardware import describe
 from pipeline.planned import Planned, PlannedUnit, read_planned, standing
-from pipeline.recorded import CLAIMS, METRICS, TABLES, finished_run, part_of_run, record
+from pipeline.recorded import finished_run, part_of_run, record
+from pipeline.report.paper.writing import CLAIMS
 from pipeline.report.part import comparable
-from pipeline.tables import FACTS, write_all
+from pipeline.tables import FACTS, METRICS, TABLES, write_all
 from tests.pipeline import made_units as made
 from tests.pipeline.made_units import BENCHMARK
 from tests.pipeline.test_tables import Bench

@@ -29,7 +29,7 @@ with open(sys.argv[1], "a") as file:
     print("held", flush=True)
     time.sleep(60)
 """
-RESULT = {"tasks": [], "matrix": {}}
+RESULT: dict[str, Any] = {"tasks": [], "matrix": {}}
 
 
 @pytest.fixture
