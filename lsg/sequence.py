@@ -22,6 +22,7 @@ from lsg.cost import FLOAT_BYTES, Size, stored_bytes
 from lsg.data import Task, TaskFolder, TaskSource, load_task
 from lsg.events import EventLog, Report, ignore
 from lsg.files import DamagedFileError, write_json
+from lsg.methods import METHODS
 from lsg.methods.method import DECISION_SPLIT, Lesson, Method, Protocol
 from lsg.records import FORMAT, LAST_RECORD, Record, RunDirectory
 from lsg.settings import require
@@ -100,9 +101,25 @@ def learn_sequence(
     torch.set_num_threads(job.threads)
     torch.backends.cudnn.allow_tf32 = False  # a GPU's convolutions would have 10 bits of float32's 23
     directory.mkdir(parents=True, exist_ok=True)
-    RunDirectory(directory).take(job.described())
-    RunDirectory(directory).remove_leftovers()
-    return Sequence(job, RunDirectory(directory), report, checkpoint_seconds).learn()
+    run = RunDirectory(directory)
+    _require_same_end(job, run)
+    run.take(job.described())
+    run.remove_leftovers()
+    return Sequence(job, run, report, checkpoint_seconds).learn()
+
+
+def _require_same_end(job: Job, run: RunDirectory) -> None:
+    """What a method that looks ahead has learned holds for the tasks alone that it shared its network among.
+
+    Raises ValueError where the directory was begun with fewer.
+    """
+    if METHODS[job.method].looks_ahead and (run.path / "job.json").exists():
+        known = run.job()["tasks"]
+        if run.learned() and known != list(job.tasks):
+            raise ValueError(
+                f"{run.path} was begun for tasks {known}, among which {job.method} shares its network out; "
+                f"take another directory for tasks {list(job.tasks)}"
+            )
 
 
 class Sequence:
@@ -232,7 +249,7 @@ class Sequence:
         kept, dropped = lesson.stage_gates.get(number, (0, 0))
         told = {name: value for name, value in log.items() if name != "seconds"}
         return told | {
-            "accuracy": {split: lesson.stage_accuracy[number]},
+            "accuracy": {split: lesson.stage_accuracy.get(number)},
             "gates_opened": kept,
             "gates_closed": dropped,
         }

@@ -88,8 +88,16 @@ def is_rising(shares: Sequence[float]) -> bool:
 
 
 def drops_before(epoch: int, epochs: int, shares: Sequence[float]) -> int:
-    """How many of the drops lie before this epoch (from 1): a drop at 0.5 of 20 acts from epoch 11 on."""
-    return bisect_right([round(share * epochs) for share in shares], epoch - 1)
+    """How many of the drops lie before this epoch (from 1): a drop at 0.5 of 20 acts from epoch 11 on.
+
+    None acts in the first epoch, however few there are.
+    """
+    return bisect_right([epochs_before(share, epochs) for share in shares], epoch - 1)
+
+
+def epochs_before(share: float, epochs: int) -> int:
+    """The epochs of a share of them, 1 at least."""
+    return max(1, round(share * epochs))
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,9 @@ import math
 
 from lsg.networks.architecture import Architecture
 
+ROUNDING = 1e-9
+"""A product such as 50 * 1.14 may lie this little below the whole number that it is."""
+
 
 def seed_widths(architecture: Architecture, fraction: float) -> dict[str, int]:
     """Channels of the seed network: a fraction of each stream, rounded half up, at least 1."""
@@ -16,4 +19,9 @@ def seed_widths(architecture: Architecture, fraction: float) -> dict[str, int]:
 
 def cap_widths(architecture: Architecture, cap: float) -> dict[str, int]:
     """Most channels of each stream for `cap` times the 1x network's weights (widths scale by its root)."""
-    return {stream: int(width * math.sqrt(cap)) for stream, width in architecture.streams.items()}
+    return scaled_widths(architecture, math.sqrt(cap))
+
+
+def scaled_widths(architecture: Architecture, factor: float) -> dict[str, int]:
+    """Channels of each stream, so many times those of the 1x network, rounded down."""
+    return {stream: int(width * factor + ROUNDING) for stream, width in architecture.streams.items()}

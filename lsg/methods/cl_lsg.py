@@ -36,9 +36,9 @@ from lsg.networks.architecture import Architecture, Layer, Widths
 from lsg.optimizers import Adam
 from lsg.settings import require, require_one_of
 from lsg.settling import reused_weights, settled
-from lsg.training import MaskRates, Stage, Trainer
+from lsg.training import MaskRates, Stage, Trainer, epochs_before
 from lsg.update import Masking
-from lsg.widths import cap_widths, seed_widths
+from lsg.widths import cap_widths, scaled_widths, seed_widths
 from lsg.workspace import Workspace
 
 REUSE, GROW = 1, 2
@@ -93,12 +93,7 @@ class ClLsgSettings:
 
     def __post_init__(self) -> None:
         require(0 < self.seed_fraction <= 1, "seed_fraction", self.seed_fraction, "over 0 and at most 1")
-        require(
-            self.cap >= self.seed_fraction**2,
-            "cap",
-            self.cap,
-            "at least the seed's size, seed_fraction squared",
-        )
+        require(self.cap > 0, "cap", self.cap, "over 0")
         require(
             self.width_cap is None or self.width_cap >= self.seed_fraction,
             "width_cap",
@@ -132,6 +127,9 @@ class ClLsg(Banked):
     ) -> None:
         super().__init__(architecture, settings, protocol, seed)
         self.cap = settings.cap
+        first = architecture.weights(seed_widths(architecture, settings.seed_fraction))
+        least = first / architecture.weights(architecture.streams)
+        require(self.cap >= least, "cap", self.cap, f"at least the size of the seed network, {least:.4g}")
 
     @classmethod
     def most_epochs(cls, settings: ClLsgSettings, epochs: int, first: bool) -> int:
@@ -191,8 +189,11 @@ class ClLsg(Banked):
         """What a task that starts at these widths may take."""
         architecture, settings = self.architecture, self.settings
         now, most = architecture.weights(widths), self.cap * architecture.weights(architecture.streams)
-        multiplier = self.cap if settings.width_cap is None else settings.width_cap**2
-        widest = cap_widths(architecture, multiplier)
+        widest = (
+            cap_widths(architecture, self.cap)
+            if settings.width_cap is None
+            else scaled_widths(architecture, settings.width_cap)
+        )
         return Room(architecture, widest, now + settings.growth_share * (most - now))
 
     def _can_grow(self) -> bool:
@@ -204,9 +205,7 @@ class ClLsg(Banked):
     ) -> tuple[Solution, float]:
         """Stage 2: candidates beside what there is; its settled network and accuracy."""
         settings = self.settings
-        last_epoch = round(
-            trainer.settings.epochs * (settings.mask_lr_drops[0] if settings.mask_lr_drops else 1)
-        )
+        last_epoch = epochs_before(next(iter(settings.mask_lr_drops), 1.0), trainer.settings.epochs)
         growth = Growth(
             self.seed,
             task.number,

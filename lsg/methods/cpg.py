@@ -176,13 +176,15 @@ class Cpg(SingleWeights):
 
     Settings: ClassVar[type] = CpgSettings
     grows: ClassVar[Growing | None] = "target"
+    looks_ahead: ClassVar[bool] = True
     settings: CpgSettings
 
     @classmethod
     def most_epochs(cls, settings: CpgSettings, epochs: int, first: bool) -> int:
         picking = len(multipliers(settings.cap, settings.grow_step)) * epochs
         compacting = len(settings.levels) * epochs_of(settings.level_epochs, epochs)
-        return picking + compacting + (0 if first else epochs_of(settings.retrain_epochs, epochs))
+        retrains = settings.mask_lr and not first
+        return picking + compacting + (epochs_of(settings.retrain_epochs, epochs) if retrains else 0)
 
     @classmethod
     def most_widths(cls, settings: CpgSettings, architecture: Architecture) -> Widths:
@@ -196,7 +198,7 @@ class Cpg(SingleWeights):
         sparsity = 0.0
         if self.owned(solution):
             solution, reached, sparsity = self._compact(solution, reached, task, goal, trainer, lesson)
-            if self.bank.tasks:
+            if self.bank.tasks and self.settings.mask_lr:
                 solution = self._retrain(solution, reached, task, trainer, lesson)
         self.bank.add(task.number, solution)
         lesson.growth = {
@@ -269,7 +271,8 @@ class Cpg(SingleWeights):
         limit = forced_sparsity(self.remaining) if forced else 1.0
         accuracies: dict[float, float] = {}
         solution, kept, best = unpruned, unpruned, reached
-        for stage, (first, level) in enumerate(pairwise((0.0, *self.settings.levels)), COMPACT):
+        levels = (min(level, limit) for level in self.settings.levels)
+        for stage, (first, level) in enumerate(pairwise((0.0, *levels)), COMPACT):
             if first >= limit:
                 break
             solution = self._level(stage, solution, (first, level), task, trainer)

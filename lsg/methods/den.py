@@ -129,10 +129,12 @@ class Den(Method):
         subnet = self._select(task, trainer, lesson)
         subnet = self._train(RETRAIN, subnet, self._pulled(subnet), task, trainer)
         reached = lesson.stage_accuracy[RETRAIN] = self.judge(subnet.network(), task, trainer)
-        lesson.reason = "target_met" if reached >= goal else "below_target"
-        self.decide(lesson, "expand", reached < goal, reached, goal, lesson.reason)
-        if reached < goal:
-            subnet = self._expand(subnet, reached, task, trainer, lesson)
+        added = self._units_to_add()
+        expands = reached < goal and any(added.values())
+        lesson.reason = "target_met" if reached >= goal else "below_target" if expands else "at_cap"
+        self.decide(lesson, "expand", expands, reached, goal, lesson.reason)
+        if expands:
+            subnet = self._expand(subnet, added, reached, task, trainer, lesson)
         return self._split(subnet, task, trainer, lesson)
 
     def _select(self, task: Task, trainer: Trainer, lesson: Lesson) -> Subnet:
@@ -157,13 +159,16 @@ class Den(Method):
         held, earlier = shared.shared_kernels(subnet), shared.earlier(subnet)
         return Terms(settings.l1, settings.l2, pull=settings.drift, held=held, earlier=earlier)
 
-    def _expand(self, subnet: Subnet, reached: float, task: Task, trainer: Trainer, lesson: Lesson) -> Subnet:
+    def _units_to_add(self) -> Widths:
+        """k new units a stream, as far as the cap has room for them."""
+        widths = self.shared.widths
+        return {stream: min(self._share(stream), self.caps[stream] - widths[stream]) for stream in widths}
+
+    def _expand(
+        self, subnet: Subnet, added: Widths, reached: float, task: Task, trainer: Trainer, lesson: Lesson
+    ) -> Subnet:
         """Step 3: the network with those of k new units a stream that stay; at most once a task."""
         widths = self.shared.widths
-        added = {stream: min(self._share(stream), self.caps[stream] - widths[stream]) for stream in widths}
-        if not any(added.values()):
-            lesson.reason = "at_cap"
-            return subnet
         wider = {stream: widths[stream] + added[stream] for stream in widths}
         fresh = initial_weights(self.architecture, wider, subnet.classes, self.seed, task.number)
         grown = subnet.expanded(widths, added, fresh)

@@ -33,7 +33,7 @@ class Lesson:
     reason: str
     decisions: list[dict[str, Any]] = field(default_factory=list)
     stage_accuracy: dict[int, float] = field(default_factory=dict)
-    """Accuracy on the decision split after each stage."""
+    """Accuracy on the decision split after each stage, by its number; of a stage that nobody judged, none."""
     stage_gates: dict[int, tuple[int, int]] = field(default_factory=dict)
     """Candidates kept and candidates dropped by each stage that grew."""
     growth: dict[str, Any] = field(default_factory=dict)
@@ -56,6 +56,8 @@ class Method(ABC):
     """What makes the network grow (the paper's table 1): a missed target, or every task by default."""
     sized_by: ClassVar[str | None] = None
     """A method whose size after each task is the most that this one may have: its settings' `sizes`."""
+    looks_ahead: ClassVar[bool] = False
+    """Whether `remaining` decides anything. Then a run that has begun cannot go on with more tasks."""
     forgets: bool = False
     """Whether learning a task may change earlier tasks' networks. Then there is no certificate, each task's
     file holds the whole state after it, and restoring it replaces the state before."""

@@ -53,7 +53,7 @@ class PnnSettings:
 
     def __post_init__(self) -> None:
         require(self.final_size >= 1, "final_size", self.final_size, "1 or more")
-        require(self.tasks >= 1, "tasks", self.tasks, "1 or more")
+        require(self.tasks >= 2, "tasks", self.tasks, "2 or more: the first has a whole network")
         require(self.scale_init > 0, "scale_init", self.scale_init, "over 0")
 
 

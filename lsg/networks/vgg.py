@@ -63,7 +63,10 @@ def vgg16_bn(image_shape: tuple[int, int, int], hidden: int = 4096, width: int =
     """
     _, height, breadth = image_shape
     if height % 32 or breadth % 32:
-        raise ValueError(f"vgg16-bn needs image sides that are multiples of 32, not {height}x{breadth}")
+        raise ValueError(
+            f"vgg16-bn needs image sides that are multiples of 32, not {height}x{breadth}; set "
+            "data.image_size to one, or take another network"
+        )
     if hidden < 0:
         raise ValueError(f"network.hidden must be 0 (linear head) or more, not {hidden}")
     if width < 1:

@@ -18,7 +18,7 @@ from lsg.methods.cl_lsg import SHUT, ClLsg, ClLsgSettings, GrowFrom
 from lsg.methods.grow import Grow, GrowSettings
 from lsg.networks import NETWORKS
 from lsg.networks.architecture import HEAD
-from lsg.training import Trainer, TrainSettings
+from lsg.training import MaskRates, Trainer, TrainSettings, drops_before
 from lsg.update import Masking
 from lsg.widths import cap_widths, seed_widths
 from lsg.workspace import Workspace
@@ -182,6 +182,26 @@ def test_a_stream_may_outgrow_the_others(tmp_path: Path) -> None:
     assert with_own.widths == {"outer": 12, "inner": 12, "hidden": 24}
     assert alike.widths == {"outer": 5, "inner": 5, "hidden": 11}
     assert with_own.weights == alike.weights == 0.5 * architecture.weights(architecture.streams)
+
+
+def test_a_width_cap_loses_no_channel_by_rounding() -> None:
+    lenet = NETWORKS["lenet"]((3, 32, 32))
+    widest = ClLsg(lenet, ClLsgSettings(width_cap=1.14), "paper", seed=1)._room(lenet.streams).widths
+    assert widest == {"conv1": 22, "conv2": 57, "fc1": 912, "fc2": 570}
+
+
+def test_a_cap_below_the_seed_network_is_refused() -> None:
+    """An eighth of 3 channels is no channel, so small seeds are larger than the fraction squared."""
+    architecture = tiny_architecture()
+    with pytest.raises(ValueError, match=r"cap must be at least the size of the seed network, 0\.0\d+, not"):
+        ClLsg(architecture, ClLsgSettings(cap=0.0157), "paper", seed=1)
+
+
+@pytest.mark.parametrize(("epochs", "drops"), [(1, [0]), (2, [0, 2]), (4, [0, 0, 1, 2])])
+def test_no_drop_acts_in_the_first_epoch(epochs: int, drops: list[int]) -> None:
+    assert [drops_before(epoch + 1, epochs, (0.5, 0.7)) for epoch in range(epochs)] == drops
+    assert drops_before(1, epochs, (0.1,)) == 0
+    assert MaskRates(5e-4, (0.3, 0.4), (0.2, 0.0)).at(1, 1) == 5e-4
 
 
 def test_grow_refuses_sizes_that_fall() -> None:

@@ -477,6 +477,8 @@ def test_growth_stops_at_the_cap(data: Path, tmp_path: Path) -> None:
     learn_sequence(job(data, settings={"cap": 1.0}), tmp_path / "none")
     for record in records(tmp_path / "none")[1:]:
         assert record["reason"] == "at_cap"
+        told = record["decisions"][0]
+        assert (told["question"], told["answer"], told["reason"]) == ("expand", False, "at_cap")
         assert [stage["stage"] for stage in record["stages"]] == [1, 2]
         assert record["size"]["allocated"] == 1
 

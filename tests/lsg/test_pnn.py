@@ -389,7 +389,7 @@ def test_a_run_killed_in_a_later_column_resumes_to_the_same_bytes(data: Path, tm
     assert files["killed"] == files["whole"]
 
 
-@pytest.mark.parametrize("field", [{"final_size": 0.9}, {"tasks": 0}, {"scale_init": 0.0}])
+@pytest.mark.parametrize("field", [{"final_size": 0.9}, {"tasks": 1}, {"scale_init": 0.0}])
 def test_settings_out_of_range_are_named(field: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(field))):
         PnnSettings(**field)  # type: ignore[arg-type]
