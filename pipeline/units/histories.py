@@ -62,7 +62,7 @@ def _holders(units: Iterable[UnitDirectory]) -> dict[int, UnitDirectory]:
 
 def _claim(holders: dict[int, UnitDirectory], task: int, unit: UnitDirectory) -> None:
     first = holders.setdefault(task, unit)
-    if first.path != unit.path:
+    if first.key != unit.key:  # records that are joined may each hold a copy of the same unit
         names = " and ".join(sorted((first.name, unit.name)))
         raise UserError(
             f"task {task} of {unit.definition.method}, seed {unit.definition.seed}, is in two units: "

@@ -2,22 +2,27 @@
 
 The store of units, runs/, is outside DVC: it holds unfinished work and what other settings learned. A stage
 keeps there, as its output, exactly the units it lists. The files are hard links where the disk has them, so
-they take no room; nothing writes into a finished unit. In a fresh clone they become the store's again.
+they take no room; nothing writes into a finished unit. In a fresh clone they become the store's again, each
+checked first: a link shares what a fault of the disk does to a file.
 """
 
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from pipeline.errors import UserError
+from pipeline.units.proven import require_unchanged
 from pipeline.units.store import LOCK, RESULT, RunStore
 from pipeline.units.unit import Unit
 
 FOLDER = "units"
+_LOG = logging.getLogger(__name__)
 
 
 def keep(data: Path, stage: str, benchmark: str, units: Iterable[Unit], store: RunStore) -> None:
@@ -38,14 +43,21 @@ def keep(data: Path, stage: str, benchmark: str, units: Iterable[Unit], store: R
 def restore(data: Path, store: RunStore) -> None:
     """Give the store those kept units of which it has nothing, as after `dvc pull` in a fresh clone.
 
-    A unit that another process restores or begins meanwhile stays as that process has it.
+    A unit that another process restores or begins meanwhile stays as that process has it. One that is damaged
+    is left out with a warning, so that it is learned again; its stage then keeps what was learned.
     """
     for result in sorted(data.glob(f"{FOLDER}/*/*/*/*/{RESULT}")):
         kept = result.parent
         directory = store.root.joinpath(*kept.parts[-3:])
-        if not directory.exists():
-            with _linked(kept, directory) as partial:
-                _rename_unless_there(partial, directory)
+        if directory.exists():
+            continue
+        try:
+            require_unchanged(kept)
+        except UserError as error:
+            _LOG.warning("%s is learned again, since its kept copy %s", directory, error)
+            continue
+        with _linked(kept, directory) as partial:
+            _rename_unless_there(partial, directory)
 
 
 @contextmanager

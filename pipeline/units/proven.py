@@ -47,6 +47,15 @@ def require_whole(directory: Path) -> None:
         RunDirectory(directory).check_records()
 
 
+def require_unchanged(directory: Path) -> None:
+    """Check all files of a unit's records against their digests, without rebuilding. Raises UserError."""
+    require_whole(directory)
+    run = RunDirectory(directory)
+    with _faults_named(directory):
+        for task in run.learned():
+            run.check_tensors(task)
+
+
 def _require_job(directory: Path) -> None:
     """job.json is what networks are rebuilt from; unit.json is what the key covers."""
     run = RunDirectory(directory)

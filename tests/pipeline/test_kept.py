@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from lsg.events import ignore
 from pipeline.units.kept import keep, restore
-from pipeline.units.store import RunStore, checkout
+from pipeline.units.store import RunStore, checkout, run_unit
 from pipeline.units.unit import Unit
 from tests.pipeline.sweep.made_trials import write_unit
 from tests.pipeline.tiny_experiment import contents, tiny_plan
@@ -18,13 +19,23 @@ def store(tmp_path: Path) -> RunStore:
     return RunStore(tmp_path / "runs")
 
 
-@pytest.fixture
-def units(store: RunStore) -> list[Unit]:
-    made = tiny_plan().units("targets")[:2]
-    for unit in made:
-        write_unit(unit, store.directory(unit), [0.9])
-        (store.directory(unit) / ".lock").touch()
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory: pytest.TempPathFactory) -> RunStore:
+    """Two real units: scratch on each of two tasks of digits."""
+    made = RunStore(tmp_path_factory.mktemp("learned"))
+    for unit in two_units():
+        run_unit(unit, made, ignore)
     return made
+
+
+def two_units() -> list[Unit]:
+    return [unit for unit in tiny_plan().units("targets") if unit.method == "scratch"]
+
+
+@pytest.fixture
+def units(learned: RunStore, store: RunStore) -> list[Unit]:
+    shutil.copytree(learned.root, store.root)
+    return two_units()
 
 
 def test_a_stage_keeps_its_units_without_room_and_drops_others(
@@ -93,6 +104,28 @@ def test_a_unit_that_another_process_begins_meanwhile_stays_as_it_is(
     assert [path.name for path in begun.iterdir()] == ["unit.json"]
     assert fresh.finished(units[1])
     assert sorted(begun.parent.iterdir()) == sorted(fresh.directory(unit) for unit in units)
+
+
+@pytest.mark.parametrize("name", ["task_01.json", "task_01.safetensors", "job.json", "result.json"])
+def test_a_unit_whose_kept_files_share_its_damage_is_learned_again_and_kept_anew(
+    tmp_path: Path, store: RunStore, units: list[Unit], name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The remedy that every such error names is to delete the unit's directory."""
+    data, unit = tmp_path / "data", units[0]
+    keep(data, "targets", "digits", units, store)
+    good = contents(store.directory(unit))
+    with (store.directory(unit) / name).open("r+b") as file:
+        file.seek(len(good[name]) // 2)
+        file.write(b"\x00")
+    kept = data / "units/targets/digits/scratch" / store.directory(unit).name
+    assert contents(kept)[name] == contents(store.directory(unit))[name] != good[name]
+    shutil.rmtree(store.directory(unit))
+    restore(data, store)
+    assert not store.directory(unit).exists()
+    assert f"{name} is damaged" in caplog.text
+    run_unit(unit, store, ignore)
+    keep(data, "targets", "digits", units, store)
+    assert contents(kept) == contents(store.directory(unit)) == good
 
 
 def test_what_a_kill_leaves_of_a_unit_is_nobody_s_unit(
