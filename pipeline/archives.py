@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import errno
+import lzma
 import tarfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 
 from pipeline.errors import UserError, first_line
 
 END = bytes(2 * tarfile.BLOCKSIZE)
 """What a tar file ends with, before any padding."""
 READ_BYTES = 1 << 20
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
+BROKEN = (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError)
 
 
 @contextmanager
@@ -33,7 +37,8 @@ def unpacked(path: Path) -> Iterator[Path]:
 
 
 def _extract(archive: Path, folder: Path) -> None:
-    """Raises UserError for a file that is no whole tar file or holds anything but plain files and folders."""
+    """Raises UserError for a file that is no whole tar file or holds anything but plain files (hard links of
+    them too) and folders, and where there is no room for what it holds."""
     folder.mkdir()
     try:
         with tarfile.open(archive) as tar:
@@ -41,7 +46,11 @@ def _extract(archive: Path, folder: Path) -> None:
                 _require_plain(member, archive)
                 tar.extract(member, folder, filter="data")
             _require_end(tar)
-    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+    except BROKEN as error:
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            raise UserError(
+                f"{gettempdir()} has no room to unpack {archive} ({error.strerror}); free it, or set TMPDIR"
+            ) from error
         raise UserError(
             f"{archive} cannot be unpacked ({first_line(error)}); bring it again, whole"
         ) from error
@@ -63,8 +72,9 @@ def _require_end(tar: tarfile.TarFile) -> None:
 
 
 def _require_plain(member: tarfile.TarInfo, archive: Path) -> None:
-    name = PurePosixPath(member.name)
-    if name.is_absolute() or ".." in name.parts:
-        raise UserError(f"{archive} holds {member.name}, which leads out of it; pack it again from inside")
-    if not (member.isfile() or member.isdir()):
+    for place in (member.name, member.linkname) if member.islnk() else (member.name,):
+        path = PurePosixPath(place)
+        if path.is_absolute() or ".." in path.parts:
+            raise UserError(f"{archive} holds {place}, which leads out of it; pack it again from inside")
+    if not (member.isfile() or member.isdir() or member.islnk()):
         raise UserError(f"{archive} holds {member.name}, which is no plain file; pack it again without it")

@@ -67,6 +67,8 @@ def _learn(arguments: Arguments) -> None:
 
 def _tables(arguments: Arguments) -> None:
     if arguments.show:
+        if arguments.overrides:
+            raise UserError("--show prints what was written with other parameters; leave -S out")
         _show_tables([arguments.benchmark] if arguments.benchmark else read_values(PARAMS_FILE)["benchmarks"])
         return
     params, bench = _params(arguments), _bench(arguments)
@@ -97,6 +99,8 @@ def _plan(arguments: Arguments) -> None:
     params = load_params()
     paper = paper_overrides(params) if arguments.paper else []
     if arguments.overrides_only:
+        if not arguments.paper:
+            raise UserError("--overrides prints those of the paper; write plan --paper --overrides")
         print(" ".join(f"-S {override}" for override in paper))
         return
     if arguments.paper:

@@ -14,6 +14,7 @@ from torch.nn.functional import cross_entropy
 from lsg.cost import training_macs
 from lsg.networks import Architecture
 from pipeline.benchmarks import SOURCES
+from pipeline.benchmarks.settings import DataSettings
 from pipeline.execution.progress import clock
 from pipeline.params import Experiment, Params, resolve
 from pipeline.stage import Bench
@@ -135,15 +136,28 @@ def _seconds(plan: Plan, workers: int) -> float:
 
 
 def _manifest(experiment: Experiment, prepared: Path) -> dict[str, Any]:
-    """The prepared tasks, or tasks of the size that the source is known to have."""
+    """The prepared tasks if they fit, or tasks of the size that the source is known to have."""
     data = experiment.data
     nominal = NOMINAL.get(data.source)
-    if (prepared / "manifest.json").exists() or nominal is None or data.classes_per_task is None:
+    if nominal is None or data.classes_per_task is None:
         return read_manifest(prepared)
+    expected = _expected(data, data.classes_per_task, nominal)
+    if not (prepared / "manifest.json").exists():
+        return expected
+    there = read_manifest(prepared)
+    return there if _counts(there) == _counts(expected) else expected
+
+
+def _counts(manifest: dict[str, Any]) -> list[int]:
+    """The classes of each task."""
+    return [len(task["classes"]) for task in manifest["tasks"]]
+
+
+def _expected(data: DataSettings, size: int, nominal: Nominal) -> dict[str, Any]:
+    """A manifest of tasks of `size` classes each."""
     images = nominal.images
     if not nominal.own_test:
         images -= round(data.test * images) if data.test < 1 else int(data.test)
-    size = data.classes_per_task
     train = round(images * (1 - data.validation))
     task = {"train": train * size, "validation": (images - train) * size, "classes": list(range(size))}
     tasks = [{**task, "task": number} for number in range(1, nominal.classes // size + 1)]

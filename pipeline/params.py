@@ -14,7 +14,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field, fields
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked_dataclass
@@ -114,8 +114,8 @@ def load_params(path: Path = PARAMS_FILE, overrides: Iterable[str] = ()) -> Para
     """
     values = read_values(path)
     paths = [apply_override(values, override) for override in overrides]
-    problems = [*_infinite(values), *_shape_problems(values), *shadowed(values, paths)]
-    problems = problems or _Check(catalogue(), values).problems()
+    problems = [*_infinite(values), *_shape_problems(values)]
+    problems = problems or shadowed(values, paths) or _Check(catalogue(), values).problems()
     if problems:
         raise UserError(f"{path}: {'; '.join(dict.fromkeys(problems))}")
     return Params.model_validate_json(json.dumps(values))
@@ -160,6 +160,8 @@ class _Check:
         learn = learn if self._learn("learn", learn, _inherited(learn, {}, self.known)) else {}
         for name, preset in self.values["presets"].items():
             where = f"presets.{name}"
+            if "/" in name or name in ("", ".", ".."):
+                self.found.append(f"{where}: a preset's name is that of folders; write it without /")
             self._settings(f"{where}.data", self.known.data, preset["data"])
             self._network(f"{where}.network", preset["network"])
             self._settings(f"{where}.train", self.known.train, preset.get("train", {}), train)
@@ -227,13 +229,18 @@ class _Check:
         if name not in self.known.networks:
             self.found.append(f"{where}.name: {name} is none of {', '.join(self.known.networks)}")
             return
-        options = list(inspect.signature(self.known.networks[name]).parameters.values())[1:]
-        allowed = {option.name: option.annotation for option in options}
+        make = self.known.networks[name]
+        types, options = get_type_hints(make), list(inspect.signature(make).parameters)[1:]
         for key, value in network.items():
-            if key != "name" and key not in allowed:
-                self.found.append(f"{where}.{key}: unknown key; allowed: {', '.join(['name', *allowed])}")
-            elif key != "name" and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
-                self.found.append(f"{where}.{key}: is {value!r}; allowed: a whole number from 0 on")
+            if key == "name":
+                continue
+            if key not in options:
+                self.found.append(f"{where}.{key}: unknown key; allowed: {', '.join(['name', *options])}")
+            elif type(value) is int and value < 0:
+                self.found.append(f"{where}.{key}: is {value}; allowed: a number from 0 on")
+            else:
+                adapter = TypeAdapter(types.get(key, Any), config=ConfigDict(strict=True))
+                self.found += _problems(adapter, value, f"{where}.{key}", [])
 
 
 def _layered(

@@ -20,6 +20,8 @@ def read_values(path: Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise UserError(f"{path} is not there; run this in the project's folder") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 ({error.reason} at byte {error.start}); save it so") from error
     values = read_text(text, str(path))
     if not isinstance(values, dict):
         raise UserError(f"{path} holds no keys; see the file in the repository")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from pipeline.errors import UserError
@@ -27,7 +27,9 @@ def status(params: Params, bench: Bench, tasks: int | None = None) -> None:
             print(f"{benchmark}  {unit.name:28} {state_of(unit, bench.store)}")
         if waiting:
             print(f"{benchmark}  {waiting}")
-        stale = stale_directories(units, bench.store, benchmark)
+        known = {unit.method for unit in units}
+        later = [name for name in plan.experiment.methods if waiting and name not in known]
+        stale = stale_directories(units, bench.store, benchmark, later)
         if stale:
             print(f"{benchmark}  {len(stale)} units of other settings, data or code, such as {stale[0]}")
 
@@ -48,11 +50,13 @@ def state_of(unit: Unit, store: RunStore) -> str:
     return f"{'failed' if (directory / FAULT).exists() else 'interrupted'}, {position}, {directory}"
 
 
-def stale_directories(units: Iterable[Unit], store: RunStore, benchmark: str) -> list[Path]:
-    """The benchmark's units on disk that nothing asks for at the moment."""
+def stale_directories(
+    units: Iterable[Unit], store: RunStore, benchmark: str, later: Collection[str]
+) -> list[Path]:
+    """The benchmark's units on disk that nothing asks for; not those of methods whose units come `later`."""
     asked = {store.directory(unit) for unit in units}
     found = (path.parent for path in (store.root / benchmark).glob(f"*/*/{DEFINITION}"))
-    return sorted(directory for directory in found if directory not in asked)
+    return sorted(path for path in found if path not in asked and path.parent.name not in later)
 
 
 def known_units(plan: Plan, bench: Bench) -> tuple[list[Unit], str]:

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import torch
-from sklearn.datasets import load_digits
 
 from pipeline.benchmarks.images import Images
 from pipeline.benchmarks.settings import DataSettings
+from pipeline.errors import UserError
 
 
 def load(settings: DataSettings) -> Images:
-    """All digits, grey values 0..16 brought to 0..255; no test split. The settings change nothing here."""
+    """All digits, grey values 0..16 brought to 0..255; no test split. The settings change nothing here.
+
+    Raises UserError without scikit-learn.
+    """
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError as error:
+        raise UserError(
+            f"digits come with scikit-learn, which is not installed ({error}); install cl-lsg[pipeline], or "
+            "take a benchmark of your own images"
+        ) from None
     digits = load_digits()
     values = torch.from_numpy(digits.images).mul(255 / 16).round().to(torch.uint8)
     return Images(

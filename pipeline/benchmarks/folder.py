@@ -6,15 +6,15 @@ from pathlib import Path
 
 from pipeline.benchmarks.images import Images
 from pipeline.benchmarks.settings import DataSettings
-from pipeline.benchmarks.tree import class_files, is_grey, read_classes, tree_at
+from pipeline.benchmarks.tree import class_files, is_grey, read_classes, subfolders, tree_at
 from pipeline.errors import UserError
 
 
 def load(settings: DataSettings) -> Images:
     """All images, classes by folder name: one channel if all are grey, else three.
 
-    Raises UserError for a missing folder, a class without images, unequal sizes without data.image_size, and
-    a test folder with other classes than the train folder.
+    Raises UserError for a missing folder, a class without images, unequal sizes without data.image_size, a
+    test folder with other classes than the train folder, and folders beside both, which would not be read.
     """
     with tree_at(Path(settings.folder or "")) as root:
         return _load(root, settings)
@@ -23,6 +23,8 @@ def load(settings: DataSettings) -> Images:
 def _load(root: Path, settings: DataSettings) -> Images:
     if not root.is_dir():
         raise UserError(f"{root} is not there; set data.folder to a tree train/<class>/*, test/<class>/*")
+    if (root / "train").is_dir():
+        _require_no_other(root)
     train = class_files([root / "train" if (root / "train").is_dir() else root])
     if not train:
         raise UserError(f"{root} holds no class folders; it needs train/<class>/* or <class>/*")
@@ -31,6 +33,15 @@ def _load(root: Path, settings: DataSettings) -> Images:
         name = min(set(test) ^ set(train))
         raise UserError(f"class {name} is not in both {root / 'train'} and {root / 'test'}; mend the tree")
     return _read(train, test, settings.image_size)
+
+
+def _require_no_other(root: Path) -> None:
+    others = [path.name for path in subfolders(root) if path.name not in ("train", "test")]
+    if others:
+        raise UserError(
+            f"{root} holds {others[0]} beside train, which would not be read; move its images into train "
+            "(data.validation makes the split), or the folder elsewhere"
+        )
 
 
 def _has_test(root: Path) -> bool:

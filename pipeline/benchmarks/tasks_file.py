@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -15,8 +17,7 @@ SHAPE = "write a list of tasks, each {name: animals, classes: [cat, dog]}"
 def read_tasks(path: Path) -> list[tuple[str, tuple[str, ...]]]:
     """Name and classes of each task, in the file's order. Raises UserError with the file and the remedy."""
     try:
-        # JSON is read as YAML, which holds it.
-        content = load_names(path.read_text(encoding="utf-8"))
+        content = _content(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UserError(f"tasks file {path} cannot be read ({error}); {SHAPE}") from error
     if not isinstance(content, list) or not content:
@@ -27,6 +28,14 @@ def read_tasks(path: Path) -> list[tuple[str, tuple[str, ...]]]:
         if names.count(name) > 1:
             raise UserError(f"tasks file {path}: two tasks are called {name}; give each a name of its own")
     return tasks
+
+
+def _content(text: str) -> Any:
+    """JSON first: what reads YAML here refuses its tabs and takes its escaped characters apart."""
+    try:
+        return json.loads(text, parse_int=str)
+    except json.JSONDecodeError:
+        return load_names(text)
 
 
 def _task(entry: object, number: int, path: Path) -> tuple[str, tuple[str, ...]]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import struct
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -19,11 +21,13 @@ from pipeline.errors import UserError
 
 PARTS = frozenset({"train", "val", "test"})
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".gif"})
+SUFFIXES |= {".jfif", ".jpe", ".jp2", ".avif"}
 GREY_MODES = frozenset({"1", "L", "LA"})
 COLOUR_MODES = frozenset({"P", "RGB", "RGBA", "CMYK", "YCbCr"})
-BROKEN = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
+BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
 # Decoding leaves the interpreter lock, but for files of a few KiB taking it back costs more than it gains.
 WORTH_A_THREAD = 16 * 1024
+_LOG = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -63,12 +67,20 @@ def subfolders(folder: Path) -> list[Path]:
 def class_files(folders: Sequence[Path]) -> dict[str, list[Path]]:
     """Image files by class name, over the class folders inside all `folders`; files by name.
 
-    The classes come in the order of their names. Raises UserError for a class without images.
+    The classes come in the order of their names. What is no image is left out with one warning. Raises
+    UserError for a class without images, or with a name that no file of text can hold.
     """
     files: dict[str, list[Path]] = {}
+    others: list[Path] = []
     for folder in folders:
         for path in subfolders(folder):
-            files.setdefault(path.name, []).extend(_image_files(path))
+            _require_text(path)
+            inside = [file for file in path.iterdir() if not file.name.startswith(".")]
+            images = [file for file in inside if file.suffix.lower() in SUFFIXES]
+            files.setdefault(path.name, []).extend(images)
+            others += [file for file in inside if file.suffix.lower() not in SUFFIXES]
+    if others:
+        _LOG.warning("%d files that are no images are left out, such as %s", len(others), min(others))
     for name, paths in files.items():
         if not paths:
             raise UserError(
@@ -77,10 +89,12 @@ def class_files(folders: Sequence[Path]) -> dict[str, list[Path]]:
     return {name: sorted(files[name], key=lambda path: (path.name, path.parent)) for name in sorted(files)}
 
 
-def _image_files(folder: Path) -> list[Path]:
-    return [
-        path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
-    ]
+def _require_text(folder: Path) -> None:
+    """Class names stand in manifests and tables, which are UTF-8."""
+    try:
+        folder.name.encode()
+    except UnicodeEncodeError as error:
+        raise UserError(f"the folder {str(folder)!a} has a name that is not UTF-8; rename it") from error
 
 
 def check_counts(files: dict[str, list[Path]], folder: Path, classes: int, images: int) -> None:
@@ -111,7 +125,8 @@ def read_images(files: Sequence[Path], grey: bool = False, size: int | None = No
     """The files' pixels as uint8 [N, C, H, W], C 1 if grey else 3.
 
     With a size, the short side is brought to it (bilinear) and the centre is cut out. Raises UserError that
-    names the first file that cannot be read, or whose size differs from the first file's.
+    names the first file that cannot be read, or whose size differs from the first file's. What is transparent
+    shows white.
     """
     first = _pixels(files[0], grey, size)
     images = np.empty((len(files), *first.shape), dtype=np.uint8)
@@ -143,7 +158,7 @@ def _pixels(path: Path, grey: bool, size: int | None) -> NDArray[np.uint8]:
         with Image.open(path) as opened:
             if opened.mode not in GREY_MODES | COLOUR_MODES:
                 raise ValueError(f"mode {opened.mode} is not 8 bits a channel")
-            image = ImageOps.exif_transpose(opened).convert("L" if grey else "RGB")
+            image = _on_white(ImageOps.exif_transpose(opened)).convert("L" if grey else "RGB")
     except BROKEN as error:
         raise _broken(path, error) from error
     if size is not None:
@@ -151,6 +166,14 @@ def _pixels(path: Path, grey: bool, size: int | None) -> NDArray[np.uint8]:
     pixels = np.asarray(image)
     # The decoder gives rows of pixels of channels [H, W, C]; a reshape here would scramble the image.
     return pixels[None] if grey else pixels.transpose(2, 0, 1)
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    """The picture as a viewer shows it; a conversion alone would show what lies under transparent pixels."""
+    if not image.has_transparency_data:
+        return image
+    picture = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
 
 
 def _broken(path: Path, error: BaseException) -> UserError:

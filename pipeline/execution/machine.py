@@ -36,10 +36,18 @@ class Machine:
     address: str = "local"
 
     def numerics(self) -> Numerics:
-        """What decides the bits of results on this machine; imports torch."""
+        """What decides the bits of results on this machine; imports torch.
+
+        Raises UserError where units would run here on a GPU that is not there (Ray's may be elsewhere).
+        """
         import torch
 
-        wants_gpu = torch.cuda.is_available() if self.gpu_share is None else self.gpu_share > 0
+        has_gpu = torch.cuda.is_available()
+        wants_gpu = has_gpu if self.gpu_share is None else self.gpu_share > 0
+        if wants_gpu and not has_gpu and self.executor == "local":
+            raise UserError(
+                f"CL_LSG_GPU_SHARE is {self.gpu_share}, and torch finds no GPU here; unset it, or set it to 0"
+            )
         return Numerics(torch.__version__, self.threads, "cuda" if wants_gpu else "cpu")
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
+import lzma
+import os
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import gettempdir
 
 import pytest
 
@@ -58,7 +62,8 @@ def test_a_folder_is_itself(tmp_path: Path) -> None:
         (entry("/tmp/out.txt", tarfile.REGTYPE), "a.tar holds /tmp/out.txt, which leads out of it"),
         (entry("link", tarfile.SYMTYPE, "/etc/passwd"), "a.tar holds link, which is no plain file"),
         (entry("link", tarfile.SYMTYPE, "first"), "which is no plain file"),
-        (entry("link", tarfile.LNKTYPE, "first"), "which is no plain file"),
+        (entry("link", tarfile.LNKTYPE, "/etc/passwd"), "a.tar holds /etc/passwd, which leads out of it"),
+        (entry("link", tarfile.LNKTYPE, "../first"), "a.tar holds ../first, which leads out of it"),
         (entry("pipe", tarfile.FIFOTYPE), "a.tar holds pipe, which is no plain file"),
     ],
 )
@@ -71,11 +76,34 @@ def test_a_member_that_is_no_plain_file_inside_is_refused(
     assert not Path("/tmp/out.txt").exists()
 
 
+def test_a_hard_link_is_the_file_that_it_links_to(tmp_path: Path) -> None:
+    """`runs` and `data/units` packed together hold many."""
+    path = packed(tmp_path / "a.tar", first=b"1", link=entry("link", tarfile.LNKTYPE, "first"))
+    with unpacked(path) as folder:
+        assert (folder / "link").read_bytes() == b"1"
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EFBIG])
+def test_no_room_to_unpack_is_not_told_as_a_damaged_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    def full(*_arguments: object, **_options: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(tarfile.TarFile, "extract", full)
+    said = rf"{gettempdir()} has no room to unpack .*a\.tar .*; free it, or set TMPDIR"
+    with pytest.raises(UserError, match=said), unpacked(packed(tmp_path / "a.tar", first=b"1")):
+        pass
+
+
 def test_a_file_that_is_no_whole_tar_is_one_error(tmp_path: Path) -> None:
     (tmp_path / "a.tar").write_bytes(b"no tar")
     whole = packed(tmp_path / "b.tar.gz", first=bytes(range(256)) * 400).read_bytes()
     (tmp_path / "b.tar.gz").write_bytes(whole[: len(whole) // 2])
-    for name in ("a.tar", "b.tar.gz"):
+    xz = bytearray(lzma.compress(whole))
+    xz[len(xz) // 2] ^= 255
+    (tmp_path / "c.tar.xz").write_bytes(xz)
+    for name in ("a.tar", "b.tar.gz", "c.tar.xz"):
         with (
             pytest.raises(UserError, match=f"{name} cannot be unpacked .*; bring it again"),
             unpacked(tmp_path / name),

@@ -224,7 +224,9 @@ def test_run_status_and_verify_tell_one_story(project: Path, capsys: pytest.Capt
     after = capsys.readouterr().out
     assert "digits  scratch seed1-task01         finished, " in after
     assert main(["status"]) == 0
-    assert "3 units of other settings, data or code, such as" in capsys.readouterr().out
+    other = capsys.readouterr().out
+    assert "2 units of other settings, data or code, such as" in other
+    assert "runs/digits/cl-lsg" not in other, "whose unit it is cannot be told before the goals are there"
 
     assert main(["verify", "runs"]) == 0
     assert "2 tasks unchanged, probe logits bit-equal" in capsys.readouterr().out
@@ -256,6 +258,13 @@ def test_plan_counts_units_and_steps_of_prepared_data(
     )
 
 
+def test_plan_goes_by_the_settings_where_the_prepared_tasks_are_of_others(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["plan", "-S", "presets.digits.data.classes_per_task=5", "-S", "methods=[scratch]"]) == 0
+    assert "digits: 2 units (2 tasks, seeds 1, scratch)" in capsys.readouterr().out
+
+
 def test_a_tar_file_of_the_images_is_there_too(
     project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -281,6 +290,17 @@ def test_protocol_clean_without_validation_images_is_refused_before_anything_is_
     assert main([*command.split(), "-S", "presets.digits.data.validation=0"]) == 2
     assert "set presets.digits.data.validation above 0" in capsys.readouterr().err
     assert not (project / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [("plan --overrides", "write plan --paper --overrides"), ("tables --show -S seeds=[7]", "leave -S out")],
+)
+def test_options_that_would_do_nothing_are_refused(
+    project: Path, capsys: pytest.CaptureFixture[str], command: str, said: str
+) -> None:
+    assert main(command.split()) == 2
+    assert said in capsys.readouterr().err
 
 
 def test_the_papers_plan_leaves_out_what_has_no_images_and_says_so(

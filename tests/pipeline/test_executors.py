@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import ray
+import torch
 
 from lsg import sequence
 from pipeline.errors import UserError
@@ -341,8 +342,13 @@ def test_machine_settings_come_from_the_environment_and_options_win(monkeypatch:
     monkeypatch.setenv("CL_LSG_CHECKPOINT_SECONDS", "0")
     machine = read_machine({"workers": 5, "executor": None})
     assert machine == Machine("local", workers=5, threads=2, gpu_share=0.5, checkpoint_seconds=0)
+    assert replace(machine, executor="ray").numerics().device == "cuda", "Ray's GPUs may be elsewhere"
+    assert replace(machine, gpu_share=0).numerics().threads == 2
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert machine.numerics().device == "cuda"
-    assert machine.numerics().threads == 2
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match=r"CL_LSG_GPU_SHARE is 0\.5, and torch finds no GPU here; unset it"):
+        machine.numerics()
 
 
 def test_machine_settings_that_are_empty_are_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:

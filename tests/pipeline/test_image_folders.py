@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tarfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -132,13 +133,43 @@ def test_large_files_are_read_on_all_cores_to_the_same_pixels(
         tree.read_images(files)
 
 
-def test_hidden_and_foreign_files_are_no_images(tmp_path: Path) -> None:
+def test_what_is_transparent_shows_white(tmp_path: Path) -> None:
+    """Black glyphs on transparent black, as programs export them, are no black pictures."""
+    glyph = np.zeros((4, 4), dtype=np.uint8)
+    alpha = np.zeros((4, 4), dtype=np.uint8)
+    alpha[1:3, 1:3], alpha[0, 0] = 255, 128
+    expected = 255 - alpha
+    half = [[expected.tolist()]]
+    for name, channels in (("cat", [glyph, alpha]), ("dog", [glyph, glyph, glyph, alpha])):
+        write_png(tmp_path / name / "a.png", np.dstack(channels))
+        files = [tmp_path / name / "a.png"]
+        assert tree.read_images(files, grey=True).tolist() == half
+        assert tree.read_images(files).tolist() == [half[0] * 3]
+
+
+def test_a_folder_beside_train_and_test_is_not_left_out_in_silence(tmp_path: Path) -> None:
+    for part in ("train", "val"):
+        for name in ("cat", "dog"):
+            write_png(tmp_path / part / name / "a.png", np.zeros((9, 9), dtype=np.uint8))
+    with pytest.raises(UserError, match=r"holds val beside train, .*; move its images into train"):
+        folder.load(own_settings(tmp_path))
+
+
+def test_a_class_whose_name_no_text_file_can_hold_is_refused(tmp_path: Path) -> None:
+    os.makedirs(os.fsencode(tmp_path) + b"/caf\xe9")
+    with pytest.raises(UserError, match=r"caf.udce9' has a name that is not UTF-8; rename it"):
+        tree.class_files([tmp_path])
+
+
+def test_hidden_and_foreign_files_are_no_images(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     write_png(tmp_path / "cat/a.png", np.zeros((9, 9), dtype=np.uint8))
     write_png(tmp_path / "cat/._a.png", np.zeros((9, 9), dtype=np.uint8))
     (tmp_path / "cat/notes.txt").write_text("hello")
     (tmp_path / ".cache").mkdir()
     assert [path.name for path in tree.class_files([tmp_path])["cat"]] == ["a.png"]
     assert list(tree.class_files([tmp_path])) == ["cat"]
+    assert "1 files that are no images are left out, such as" in caplog.text
+    assert str(tmp_path / "cat/notes.txt") in caplog.text
 
 
 def test_a_folder_that_does_not_fit_is_named(tmp_path: Path) -> None:
@@ -209,6 +240,12 @@ def test_a_tasks_file_is_json_or_yaml(tmp_path: Path) -> None:
     expected = [("pets", ("cat", "dog")), ("low", ("0", "1"))]
     assert read_tasks(tmp_path / "tasks.json") == expected
     assert read_tasks(tmp_path / "tasks.yaml") == expected
+
+
+def test_a_json_file_may_have_tabs_and_escaped_characters(tmp_path: Path) -> None:
+    tasks = [{"name": "faces", "classes": ["😀", "café"]}]
+    (tmp_path / "tasks.json").write_text("\ufeff" + json.dumps(tasks, indent="\t"), encoding="utf-8")
+    assert read_tasks(tmp_path / "tasks.json") == [("faces", ("😀", "café"))]
 
 
 def test_names_in_a_tasks_file_are_what_is_written(tmp_path: Path) -> None:

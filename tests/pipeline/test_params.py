@@ -3,11 +3,12 @@
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from ruamel.yaml import YAML
 
+from lsg.networks import NETWORKS, Architecture
 from pipeline.errors import UserError
 from pipeline.params import Params, load_params, resolve
 
@@ -161,6 +162,58 @@ def test_a_number_that_is_not_finite_is_refused_everywhere(key: str, value: str)
 def test_mask_rates_have_no_negative_factor(method: str) -> None:
     keys = (f"learn.{method}.mask_lr_drops=[0.5]", f"learn.{method}.mask_lr_factors=[-1]")
     assert f"learn.{method}: mask_lr_factors must be 0 or more each" in fault(ROOT / "params.yaml", *keys)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("{name: made, share: 0.5, pool: max, bias: false}", ""),
+        (
+            "{name: made, share: half}",
+            "presets.digits.network.share: is 'half'; input should be a valid number",
+        ),
+        ("{name: made, pool: sum}", "presets.digits.network.pool: is 'sum'; input should be 'avg' or 'max'"),
+        ("{name: made, bias: 0}", "presets.digits.network.bias: is 0; input should be a valid boolean"),
+    ],
+)
+def test_options_of_a_network_are_what_its_function_says(
+    monkeypatch: pytest.MonkeyPatch, value: str, said: str
+) -> None:
+    def made(
+        image_shape: tuple[int, int, int],
+        share: float = 1.0,
+        pool: Literal["avg", "max"] = "avg",
+        bias: bool = True,
+    ) -> Architecture:
+        raise NotImplementedError
+
+    monkeypatch.setitem(NETWORKS, "made", made)
+    override = f"presets.digits.network={value}"
+    if said:
+        assert said in fault(ROOT / "params.yaml", override)
+    else:
+        assert load_params(ROOT / "params.yaml", [override]).presets["digits"].network["pool"] == "max"
+
+
+def test_a_preset_s_name_is_that_of_a_folder(tmp_path: Path) -> None:
+    preset = load_params(ROOT / "params.yaml").presets["digits"].model_dump()
+    assert "presets.a/b: a preset's name is that of folders" in fault(
+        edited(tmp_path, ("presets.a/b", preset))
+    )
+
+
+@pytest.mark.parametrize("value", ["3", "[[digits]]"])
+def test_a_wrong_shape_beside_an_override_is_one_error(value: str) -> None:
+    said = fault(ROOT / "params.yaml", f"benchmarks={value}", "train.epochs=3")
+    assert "benchmarks" in said
+    assert "input should be a valid" in said
+
+
+def test_a_file_that_is_not_utf_8_is_named(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_bytes("# größer\n".encode("latin-1"))
+    assert "params.yaml is not UTF-8 (invalid start byte at byte 4); save it so" in fault(
+        tmp_path / "params.yaml"
+    )
 
 
 def test_a_missing_section_is_named(tmp_path: Path) -> None:
