@@ -30,15 +30,24 @@ def joined(benchmark: str, names: Sequence[str], results: Path = RESULTS) -> Rec
     """
     units: dict[str, UnitDirectory] = {}
     described: dict[str, Any] = {}
+    missing: list[str] = []
     for name in names:
         folder = results / benchmark / name
         told = _told(folder)
+        missing += told.get("missing", [])
         for unit in _units(folder):
             units.setdefault(unit.name, unit)
             described.setdefault(unit.name, _described(told, unit, folder, name))
     found = list(units.values())
     _require_alike(found)
-    return recording_of(benchmark, found, complete_runs(found), {}, described=described)
+    lacking = _still_missing(missing, found)
+    return recording_of(benchmark, found, complete_runs(found), {}, lacking, described)
+
+
+def _still_missing(missing: Sequence[str], found: Sequence[UnitDirectory]) -> list[str]:
+    """The phrases, such as `cl-lsg seed1 (3 of 10 tasks learned)`, of units that no record has finished."""
+    names = {f"{unit.definition.method} {unit.path.name.rpartition('-')[0]}" for unit in found}
+    return [phrase for phrase in dict.fromkeys(missing) if phrase.partition(" (")[0] not in names]
 
 
 def _told(folder: Path) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from tempfile import TemporaryDirectory
 from types import MappingProxyType
 from typing import Any
 
+from lsg import digest
 from lsg.files import write_bytes, write_json
 from pipeline.errors import UserError
 from pipeline.folders import put_in_place
@@ -79,8 +80,9 @@ def recording_of(
     described: Mapping[str, Any] = MappingProxyType({}),
 ) -> Recording:
     """Finished units, of which `complete` runs go into tables. Raises UserError like `frames_of`."""
-    facts = _frames(benchmark, units, complete)
-    compared = _frames(benchmark, units, comparable(complete))
+    machines = {digest.of_json(told["machine"]) for told in described.values()}
+    facts = _frames(benchmark, units, complete, len(machines) <= 1)
+    compared = _frames(benchmark, units, comparable(complete), len(machines) <= 1)
     return Recording(units, facts, compared, machine, list(missing), dict(described))
 
 
@@ -146,9 +148,11 @@ def _keep(unit: UnitDirectory, place: Path) -> None:
             shutil.copyfile(path, place / path.name)
 
 
-def _frames(benchmark: str, units: Sequence[UnitDirectory], pairs: set[Pair]) -> Frames | None:
+def _frames(
+    benchmark: str, units: Sequence[UnitDirectory], pairs: set[Pair], timed_alike: bool
+) -> Frames | None:
     chosen = [unit for unit in units if (unit.definition.method, unit.definition.seed) in pairs]
-    return frames_of(benchmark, chosen) if chosen else None
+    return frames_of(benchmark, chosen, timed_alike) if chosen else None
 
 
 def _note(recording: Recording) -> str:

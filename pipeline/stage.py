@@ -41,8 +41,9 @@ class Bench:
 
 
 def work(title: str, benchmark: str, units: Sequence[Unit], bench: Bench, split: str = "test") -> None:
-    """Learn the unfinished units, shown on the terminal with their accuracies on `split`, and tracked.
+    """Learn the unfinished units, shown on the terminal with their accuracies on `split`.
 
+    All of them are tracked: a driver that was killed may have left the runs of finished ones incomplete.
     Raises like `executors.run`.
     """
     todo = [unit for unit in units if not bench.store.finished(unit)]
@@ -51,11 +52,10 @@ def work(title: str, benchmark: str, units: Sequence[Unit], bench: Bench, split:
         file=sys.stderr,
         flush=True,
     )
-    if not todo:
-        return
-    watch = _Watch(
-        Progress(f"{title} {benchmark}", todo, split=split), open_tracker(bench.tracking, benchmark)
-    )
+    tracker = open_tracker(bench.tracking, benchmark)
+    for unit in units:
+        tracker.follow(bench.store.directory(unit))
+    watch = _Watch(Progress(f"{title} {benchmark}", todo, split=split), tracker)
     try:
         executors.run(todo, bench.store, bench.machine, watch)
     finally:
@@ -107,7 +107,6 @@ class _Watch:
     def started(self, unit: Unit, directory: Path) -> None:
         self.directories[unit.key] = directory
         self.progress.started(unit)
-        self.tracker.follow(directory)
 
     def resumed(self, unit: Unit, events: Sequence[dict[str, Any]]) -> None:
         self.progress.resumed(unit, events)

@@ -34,6 +34,7 @@ class Frames:
     cost: steps, macs, seconds, parameters, stored_bytes of each task.
     decisions: question, answer, value, goal, split, reason.
     growth: of CL-LSG and its parts: goal, stage_1, stage_2 (accuracy on `split`), released_share, reason.
+    timed_alike: whether seconds are of one machine, as far as is known.
     """
 
     benchmark: str
@@ -46,6 +47,7 @@ class Frames:
     cost: pd.DataFrame
     decisions: pd.DataFrame
     growth: pd.DataFrame
+    timed_alike: bool = True
 
     @property
     def methods(self) -> list[str]:
@@ -75,7 +77,7 @@ def read_frames(benchmark: str, listings: Iterable[Path], root: Path) -> Frames:
     return frames
 
 
-def frames_of(benchmark: str, units: Sequence[UnitDirectory]) -> Frames:
+def frames_of(benchmark: str, units: Sequence[UnitDirectory], timed_alike: bool = True) -> Frames:
     """The frames of finished units, at least one. Each run has all tasks; runs may differ in their seeds.
 
     Raises UserError like `read_frames`, but for methods that lack a seed which others have.
@@ -100,6 +102,7 @@ def frames_of(benchmark: str, units: Sequence[UnitDirectory]) -> Frames:
             _growth,
             "task goal split stage_1 stage_2 gates_opened gates_closed channels released_share reason unit",
         ),
+        timed_alike=timed_alike,
     )
 
 

@@ -11,6 +11,9 @@ from pipeline.report.statistics import CONFIDENCE, REFERENCE, SUBJECT, Estimate,
 
 TIE = 1e-9
 """Numbers so near are equal but for rounding."""
+EVIDENT = 0.05
+"""A difference that counts where all seeds have the same. Accuracies are counts of images, so a few seeds
+often happen to have the same small one, which says nothing of their spread."""
 
 
 def lead(frames: Frames) -> list[str]:
@@ -63,7 +66,9 @@ def _gain(table: pd.DataFrame, method: str, other: str, confidence: float = CONF
 
 def _told_apart(gain: Estimate) -> bool:
     """Whether the seeds decide between two methods; one seed has no interval that could say no."""
-    return abs(gain.mean) > (TIE if gain.half is None else gain.half)
+    if gain.half is None:
+        return abs(gain.mean) > TIE
+    return abs(gain.mean) > (gain.half if gain.half > TIE else EVIDENT)
 
 
 def _reached(table: pd.DataFrame, method: str) -> str:

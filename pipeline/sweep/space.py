@@ -12,6 +12,8 @@ from pipeline.params_file import read_text
 
 EXAMPLE = "--param learn.cl-lsg.penalty=loguniform:1e-5,1e-3"
 LISTS, RANGES = ("grid", "choice"), ("uniform", "loguniform")
+FIXED = ("benchmarks", "methods", "protocol")
+"""Keys that one sweep has one value of. Decisions on test images would let a sweep see them."""
 DIGITS = 3
 """Significant digits of a number drawn from a range: what is printed is exactly what was learned with."""
 
@@ -47,8 +49,11 @@ class Domain:
         return {"uniform": tune.uniform, "loguniform": tune.loguniform}[self.kind](*self.values)
 
     def value(self, drawn: Any) -> Any:
-        """The value to learn with: numbers drawn from a range are rounded."""
-        return float(f"{drawn:.{DIGITS}g}") if self.kind in RANGES else drawn
+        """The value to learn with: numbers drawn from a range are rounded, not beyond its ends."""
+        if self.kind not in RANGES:
+            return drawn
+        low, high = self.values
+        return float(min(max(float(f"{drawn:.{DIGITS}g}"), low), high))
 
 
 def parse_domains(texts: Sequence[str], search: str) -> tuple[Domain, ...]:
@@ -59,6 +64,8 @@ def parse_domains(texts: Sequence[str], search: str) -> tuple[Domain, ...]:
         raise UserError(f"a sweep varies at least one value, for example {EXAMPLE}")
     domains = tuple(map(_parse, texts))
     for domain in domains:
+        if domain.key in FIXED:
+            raise UserError(f"--param {domain.key}: a sweep has one of these; give it for the whole sweep")
         if [other.key for other in domains].count(domain.key) > 1:
             raise UserError(f"--param {domain.key} stands there twice; name each key once")
         if domain.kind == "grid" and search != "random":

@@ -94,8 +94,15 @@ class Trial:
     study: Study
 
     def outcome(self) -> Outcome:
-        """Where the trial stands now; without points as long as a unit that it needs is not finished."""
-        study, plan = self.study, self.study.plan(self.values)
+        """Where the trial stands now; without points as long as a unit that it needs is not finished.
+
+        Values that fit one by one may not fit together: then the trial has failed, and the others go on.
+        """
+        study = self.study
+        try:
+            plan = study.plan(self.values)
+        except UserError as error:
+            return Outcome((), False, str(error), ())
         needed = study.needed(plan)
         if all(study.bench.store.finished(unit) for unit in needed):
             return outcome(study.units(plan), study.bench)

@@ -87,7 +87,6 @@ class SweepView:
             "samples": str(sweep.samples),
             "search": sweep.search,
             "scheduler": sweep.scheduler,
-            "rule": rule(sweep.within),
         }
         for name, value in params.items():
             experiment.client.log_param(self._parent, name, value)
@@ -141,9 +140,11 @@ class SweepView:
     def _conclude(self, experiment: Experiment, rows: Sequence[Row]) -> None:
         client, chosen = experiment.client, choose(rows, self._sweep.within)
         client.log_metric(self._parent, "trials", len(rows))
+        client.set_tag(self._parent, "rule", rule(self._sweep.within))
+        for number, run in self._runs.items():  # the rule may be another one than before
+            client.set_tag(run, "chosen", str(chosen is not None and number == chosen.trial.number).lower())
         if chosen is not None and chosen.last is not None:
             client.log_metric(self._parent, "validation_accuracy", chosen.last.validation_accuracy)
             client.log_metric(self._parent, "size", chosen.last.size)
             client.set_tag(self._parent, "chosen_trial", str(chosen.trial.number))
-            client.set_tag(self._runs[chosen.trial.number], "chosen", "true")
         client.set_terminated(self._parent, "FINISHED" if chosen else "FAILED")

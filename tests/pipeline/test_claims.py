@@ -1,6 +1,7 @@
 """The audit of the paper's claims: its own cells, and hand-made runs, against verdicts worked out by hand."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -310,27 +311,43 @@ def test_without_times_the_multiply_accumulates_decide(tmp_path: Path) -> None:
     assert found.verdict == "does not hold"
 
 
-def losses(tmp_path: Path, with_masks: Sequence[float | None], without: Sequence[float | None]) -> Results:
-    """Two rows of table 8 on digits; stage 2 of each task ended at this loss, None where nothing grew."""
+def losses(tmp_path: Path, *seeds: tuple[Sequence[float | None], Sequence[float | None]]) -> Results:
+    """Two rows of table 8 on digits, with masks and without, for each seed.
+
+    Stage 2 of each task ended at this loss, None where nothing grew.
+    """
     results = Results(tmp_path, "digits")
-    for method, values in (("grow+sel+lsg", with_masks), ("grow+sel", without)):
-        stages = [[made.stage(1, 0.5)] if value is None else [{**made.stage(2, 0.5), "train_loss": value}]
-                  for value in values]  # fmt: skip
-        changes: dict[int, dict[str, Any]] = {task: {"stages": own} for task, own in enumerate(stages, 1)}
-        results.add(method, [60] * len(values), changes=changes)
+    for seed, rows in enumerate(seeds, 1):
+        for method, values in zip(("grow+sel+lsg", "grow+sel"), rows, strict=True):
+            stages = [[made.stage(1, 0.5)] if value is None else [{**made.stage(2, 0.5), "train_loss": value}]
+                      for value in values]  # fmt: skip
+            changes: dict[int, dict[str, Any]] = {task: {"stages": own} for task, own in enumerate(stages, 1)}
+            results.add(method, [60] * len(values), seed, changes=changes)
     return results
 
 
+def test_seconds_of_different_machines_decide_nothing(tmp_path: Path) -> None:
+    known = replace(timed(tmp_path, [(1, 20.0), (1, 20.0)]).frames(), timed_alike=False)
+    (found,) = (each.ours for each in findings(known) if ONE_ORDER in each.claim and "cpg" in each.claim)
+    assert found.found.startswith("20.00x in seconds, 1.00x in macs")
+    assert "ratio in macs, since seconds are unknown or of different machines" in found.test
+    assert found.verdict == "does not hold"
+
+
 def test_training_loss_with_and_without_attentive_masks(tmp_path: Path) -> None:
-    lower = claim(losses(tmp_path / "1", [0.1, None, 0.2], [0.3, 0.1, 0.2]), LOSS).ours
+    lower = claim(losses(tmp_path / "1", ([0.1, None, 0.2], [0.3, 0.1, 0.2])), LOSS).ours
     assert (
         lower.found == "lower by 0.1000 on average; higher in 0 of 2 trainings"
     )  # (0.2 + 0) / 2, task 2 left out
     assert lower.verdict == "holds"
-    higher = claim(losses(tmp_path / "2", [0.1, 0.5], [0.3, 0.1]), LOSS).ours
+    higher = claim(losses(tmp_path / "2", ([0.1, 0.5], [0.3, 0.1])), LOSS).ours
     assert higher.found == "lower by -0.1000 on average; higher in 1 of 2 trainings"
     assert higher.verdict == "does not hold"
-    assert claim(losses(tmp_path / "3", [None], [0.1]), LOSS).ours.verdict == "not run"
+    assert claim(losses(tmp_path / "3", ([None], [0.1])), LOSS).ours.verdict == "not run"
+    other_seed = losses(tmp_path / "4", ([0.1, 0.9], [0.3, 0.1]), ([0.1, None], [0.3, 0.1]))
+    refuted = claim(other_seed, LOSS).ours
+    assert refuted.found == "lower by -0.1333 on average; higher in 1 of 3 trainings"
+    assert refuted.verdict == "does not hold", "a seed that did not grow takes no exception back"
 
 
 def test_weights_in_use_with_and_without_attentive_masks(tmp_path: Path) -> None:

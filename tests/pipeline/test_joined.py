@@ -12,9 +12,11 @@ import pytest
 from pipeline.cli import main
 from pipeline.errors import UserError
 from pipeline.joined import joined
-from pipeline.recorded import finished_run, record
+from pipeline.recorded import finished_run, record, recording_of
+from pipeline.report.frames import complete_runs
 from pipeline.report.paper.writing import CLAIMS
 from pipeline.tables import FACTS, METRICS, TABLES
+from pipeline.units.records import open_unit
 from tests.pipeline import made_units as made
 from tests.pipeline.made_units import BENCHMARK
 from tests.pipeline.test_tables import Bench
@@ -84,6 +86,29 @@ def test_each_unit_says_which_machine_and_record_it_is_from(results: Path) -> No
         assert (unit["record"], unit["machine"]) == (origin, {"processor": origin})
         before = told(results / BENCHMARK / origin)["units"][name]
         assert {key: unit[key] for key in before} == before
+
+
+def test_records_that_share_a_unit_join_in_any_order(tmp_path: Path) -> None:
+    """Each holds a copy of the scratch unit that its fine-tune units start from."""
+    results = tmp_path / "results"
+    for name, task in (("one", 2), ("two", 3)):
+        bench = Bench(tmp_path / name)
+        first = bench.list("targets", made.alone(bench.runs, "scratch", 1, 1, 0.6))
+        for other in (2, 3):
+            bench.list("targets", made.alone(bench.runs, "scratch", 1, other, 0.6))
+        start = {"start": made.key_of(first)}
+        bench.list("targets", made.alone(bench.runs, "fine-tune", 1, task, 0.6, **start))
+        units = [open_unit(bench.runs / place) for place in bench.listed["targets"].values()]
+        lacking = [f"fine-tune seed1-task0{5 - task} (not begun)", "cl-lsg seed1 (1 of 3 tasks learned)"]
+        part = recording_of(BENCHMARK, units, complete_runs(units), {"processor": name}, lacking)
+        record(part, BENCHMARK, name, results)
+    for names in (["one", "two"], ["two", "one"]):
+        both = joined(BENCHMARK, names, results)
+        assert both.facts is not None
+        assert set(both.facts.runs) == {("scratch", 1), ("fine-tune", 1)}
+        assert both.missing == ["cl-lsg seed1 (1 of 3 tasks learned)"]
+        assert not both.facts.timed_alike
+    assert joined(BENCHMARK, ["one"], results).facts.timed_alike
 
 
 def test_methods_without_all_seeds_are_in_the_facts_and_not_compared(results: Path) -> None:

@@ -2,10 +2,12 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from mlflow import MlflowClient
 
 from lsg import sequence
 from pipeline.errors import UserError
@@ -14,6 +16,7 @@ from pipeline.params import Params
 from pipeline.stage import Bench
 from pipeline.status import known_units, state_of, status
 from pipeline.targets import targets
+from pipeline.tracking.tracker import MlflowTracker
 from pipeline.units.records import open_unit
 from tests.pipeline.tiny_experiment import BENCHMARK, tiny_bench, tiny_params
 
@@ -144,3 +147,27 @@ def test_a_split_that_is_empty_cannot_be_a_goal(bench: Bench) -> None:
         patch.setattr(sequence, "learn_sequence", emptied)
         with pytest.raises(UserError, match=r"has no validation accuracy .*data.validation above 0"):
             targets(tiny_params(), BENCHMARK, bench)
+
+
+@pytest.mark.slow
+def test_the_same_command_completes_the_runs_that_a_kill_left_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A baseline's run ends with its stage, when no unit of it may be left to follow."""
+    monkeypatch.setenv("CL_LSG_TRACKING", "mlflow")
+    tracked = replace(tiny_bench(tmp_path), tracking=f"sqlite:///{tmp_path}/mlflow.db")
+    params = tiny_params("methods=[scratch]")
+
+    def statuses() -> list[tuple[str, bool]]:
+        client = MlflowClient(tracked.tracking)
+        experiment = client.get_experiment_by_name(BENCHMARK)
+        assert experiment is not None
+        runs = client.search_runs([experiment.experiment_id])
+        return [(run.info.status, "final/average" in run.data.metrics) for run in runs]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(MlflowTracker, "close", lambda tracker, failed=(): tracker.poll())
+        targets(params, BENCHMARK, tracked, 2)
+    assert statuses() == [("RUNNING", False)]
+    targets(params, BENCHMARK, tracked, 2)
+    assert statuses() == [("FINISHED", True)]

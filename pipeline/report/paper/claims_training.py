@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import numpy as np
 import pandas as pd
 
 from pipeline.report.layout import NOTHING
@@ -47,10 +48,12 @@ def _speedup(known: Evidence, rival: str, factor: float) -> OurSide:
     if unrun := known.unrun(OURS, rival):
         return unrun
     ratios = {name: _ratio(known, rival, name) for name in ("seconds", "macs", "steps")}
-    decisive = "macs" if pd.isna(ratios["seconds"].mean) else "seconds"
+    timed = known.frames.timed_alike and not pd.isna(ratios["seconds"].mean)
+    decisive = "seconds" if timed else "macs"
     texts = [f"{times(ratio).text} in {name}" for name, ratio in ratios.items() if not pd.isna(ratio.mean)]
     verdict = "cannot be decided" if known.partial else _at_least(ratios[decisive], factor)
-    rule = f"interval over seeds of the ratio in {decisive}, as the machine was used, against {factor:g}x"
+    why = "as the machine was used" if timed else "since seconds are unknown or of different machines"
+    rule = f"interval over seeds of the ratio in {decisive}, {why}, against {factor:g}x"
     if len(known.frames.seeds) == 1:
         rule = "1 seed, hence no interval"
     found = f"{', '.join(texts)}{known.span}"
@@ -74,12 +77,12 @@ def _at_least(ratio: Estimate, factor: float) -> Verdict:
 
 
 def _lower_loss(known: Evidence) -> OurSide:
-    both = paired(_losses(known, WITHOUT), _losses(known, WITH)).differences.dropna(axis=1)
-    if both.empty:
-        return OurSide("no task at which both grew in every seed", "not run", NOTHING)
-    higher, all_of_them = int((both < 0).to_numpy().sum()), both.size
-    drop = estimate(both.mean(axis=1))
-    found = f"lower by {drop.mean:.4f} on average; higher in {higher} of {all_of_them} trainings{known.span}"
+    differences = paired(_losses(known, WITHOUT), _losses(known, WITH)).differences.to_numpy()
+    both = differences[~np.isnan(differences)]
+    if not both.size:
+        return OurSide("no task at which both grew", "not run", NOTHING)
+    higher = int((both < 0).sum())
+    found = f"lower by {both.mean():.4f} on average; higher in {higher} of {both.size} trainings{known.span}"
     test = "last epoch of stage 2, every seed and task at which both grew; one higher loss refutes always"
     return OurSide(found, _always(higher, known.partial), test)
 

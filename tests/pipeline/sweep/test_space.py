@@ -47,6 +47,11 @@ def test_a_wrong_param_is_one_sentence(texts: list[str], search: str, said: str)
     assert said in str(raised.value)
 
 
+def test_a_rounded_number_stays_within_its_range() -> None:
+    (domain,) = parse_domains(["train.momentum=uniform:0.9001,0.9999"], "random")
+    assert [domain.value(drawn) for drawn in (0.90012, 0.95012, 0.9997)] == [0.9001, 0.95, 0.9999]
+
+
 def test_names_are_as_short_as_they_can_be_and_different() -> None:
     assert short_names(["learn.cl-lsg.penalty", "train.lr", "learn.fine-tune.lr"]) == {
         "learn.cl-lsg.penalty": "penalty",
@@ -85,7 +90,7 @@ def test_values_become_sections_of_the_file() -> None:
             "cl-lsg",
             "train.epochs: takes whole numbers, and uniform draws others",
         ),
-        ("presets.digits.learn.pnn.tasks=loguniform:1,9", [], "pnn", "write choice and the numbers, such as"),
+        ("presets.digits.learn.pnn.tasks=loguniform:2,9", [], "pnn", "write choice and the numbers, such as"),
         (
             "learn.cl-lsg.penalty=grid:a,b",
             [],
@@ -94,6 +99,7 @@ def test_values_become_sections_of_the_file() -> None:
         ),
         ("learn.ewc.x=choice:1,2", [], "cl-lsg", "there is no section learn.ewc"),
         ("train.lr=choice:0.1,0.2", ["protocol=paper"], "cl-lsg", "add -S protocol=clean"),
+        ("protocol=grid:clean,paper", [], "cl-lsg", "--param protocol: a sweep has one of these"),
         ("learn.grow-matched.cap=choice:1.2,1.3", [], "grow-matched", "stays within the sizes of cl-lsg"),
         ("train.lr=choice:0.1,0.2", [], "ewc", "methods: ewc is none of the sections of learn"),
     ],

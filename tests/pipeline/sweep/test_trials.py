@@ -12,7 +12,7 @@ from pipeline.errors import UserError
 from pipeline.sweep.choice import choose, front
 from pipeline.sweep.outputs import TABLE, command_to_run, write_outputs
 from pipeline.sweep.settings import Sweep
-from pipeline.sweep.trials import Outcome
+from pipeline.sweep.trials import Outcome, Point
 from pipeline.sweep.view import SweepView
 from tests.pipeline.sweep.made_trials import PENALTY, made_row, made_study, made_sweep, write_unit
 
@@ -59,6 +59,16 @@ def test_a_baseline_s_trial_needs_no_goals_and_sums_its_tasks(tmp_path: Path) ->
     assert told.finished
     assert [point.validation_accuracy for point in told.points] == pytest.approx([0.8, 0.7])
     assert told.points[-1].size == 2.0
+
+
+def test_values_that_do_not_fit_together_are_a_failed_trial(tmp_path: Path) -> None:
+    params = ("learn.cl-lsg.seed_fraction=choice:0.125,0.5", "learn.cl-lsg.width_cap=choice:1.0,0.25")
+    sweep = made_sweep(made_study(tmp_path), *params)
+    sweep.check()
+    trial = sweep.trial({"learn.cl-lsg.seed_fraction": 0.5, "learn.cl-lsg.width_cap": 0.25})
+    told = trial.outcome()
+    assert told.state == "failed"
+    assert "width_cap must be at least seed_fraction" in str(told.fault)
 
 
 def test_numbers_of_trials_outlast_the_process_and_equal_values_are_one(sweep: Sweep) -> None:
@@ -168,6 +178,13 @@ def test_mlflow_shows_trials_below_their_sweep_once_and_no_test_accuracy(
     assert {run.info.status for run in runs.values()} == {"FINISHED"}
     assert set(child.data.metrics) == {"validation_accuracy", "size", "steps"}
     assert set(parent.data.metrics) == {"trials", "validation_accuracy", "size"}
+    wider = replace(sweep, within=0.5)
+    larger = replace(second, outcome=replace(second.outcome, points=(Point(2, 0.91, 0.9, 20, 2.5),)))
+    SweepView(wider, uri).close([first, larger])
+    runs = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
+    assert [runs[f"penalty {value}"].data.tags["chosen"] for value in (0.1, 0.2)] == ["true", "false"]
+    assert runs[title].data.tags["chosen_trial"] == "1"
+    assert "50" in runs[title].data.tags["rule"]
 
 
 def test_a_store_that_is_gone_does_not_end_the_sweep(
