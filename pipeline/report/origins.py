@@ -19,7 +19,7 @@ class UnitLine:
     seed: int
     first: int
     tasks: str
-    seconds: float
+    seconds: float | None
     parameters: str
 
 
@@ -76,14 +76,14 @@ def _place(unit: UnitDirectory) -> str:
 
 
 def _unit(unit: UnitDirectory) -> UnitLine:
-    tasks = unit.definition.tasks
+    tasks, seconds = unit.definition.tasks, unit.seconds()
     return UnitLine(
         anchor=unit_anchor(_place(unit)),
         place=_place(unit),
         seed=unit.definition.seed,
         first=tasks[0],
         tasks=str(tasks[0]) if len(tasks) == 1 else f"{tasks[0]} to {tasks[-1]}",
-        seconds=sum(unit.seconds().values()),
+        seconds=sum(seconds.values()) if seconds else None,
         parameters=json.dumps(unit.content, indent=2, sort_keys=True),
     )
 

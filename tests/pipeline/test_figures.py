@@ -206,10 +206,12 @@ def test_a_figure_without_its_material_is_left_out(tmp_path: Path) -> None:
 
 
 def test_without_seconds_nothing_is_said_of_cost(bench: Bench, tmp_path: Path) -> None:
+    assert "cost" in {figure.name for figure in draw(read_material(bench.frames()), tmp_path / "figures")}
     for file in bench.runs.rglob("seconds.json"):
         file.unlink()
     drawn = draw(read_material(bench.frames()), tmp_path / "figures")
     assert not {"cost", "pareto"} & {figure.name for figure in drawn}
+    assert {path.stem for path in (tmp_path / "figures").iterdir()} == {figure.name for figure in drawn}
 
 
 def test_without_logged_test_accuracy_the_training_s_is_shown_and_said(grown: Bench, tmp_path: Path) -> None:

@@ -131,6 +131,7 @@ def test_seconds_that_were_not_taken_are_not_zero(bench: Bench) -> None:
     frames = bench.frames()
     assert pd.isna(only(totals(frames), method="cl-lsg")["seconds"])
     assert "\N{EN DASH}" in summary_text(frames)
+    assert "<td>not timed</td>" in (bench.tables() / "index.html").read_text()
 
 
 def test_seconds_that_one_of_two_seeds_has_not_are_not_averaged(bench: Bench) -> None:

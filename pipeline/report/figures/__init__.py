@@ -1,5 +1,6 @@
 """The figures, as SVG and PNG. A new one is a function in a file of this package, and one line here."""
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,8 +45,12 @@ class Drawn:
 
 
 def draw(material: Material, folder: Path) -> list[Drawn]:
-    """Writes <name>.svg and <name>.png of every figure that the experiment has the material for."""
-    folder.mkdir(exist_ok=True)
+    """Writes <name>.svg and <name>.png of every figure that the experiment has the material for.
+
+    `folder` holds no others then, such as of an experiment that had more.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
     found = (_drawn(name, beside, make, material, folder) for name, (beside, make) in FIGURES.items())
     return [drawn for drawn in found if drawn]
 

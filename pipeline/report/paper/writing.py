@@ -1,5 +1,6 @@
 """What the stage `tables` writes about the paper: reports/<benchmark>/paper/ and claims.md."""
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,7 +24,11 @@ FOLDER, CLAIMS = "paper", "claims.md"
 
 
 def write_paper(frames: Frames, folder: Path) -> Sequence[Table]:
-    """Writes the tables and the audit below a report's `folder`; returns what the page and tables.md show."""
+    """Writes the tables and the audit below a report's `folder`; returns what the page and tables.md show.
+
+    Tables of an experiment that had more do not stay there.
+    """
+    shutil.rmtree(folder / FOLDER, ignore_errors=True)
     audit = [claims_table(frames), contradictions_table(frames)]
     write_bytes(folder / CLAIMS, markdown(f"{frames.benchmark}: claims of the paper", audit).encode())
     numbered = paper_tables(frames)
