@@ -43,7 +43,7 @@ def test_every_code_dependency_is_there() -> None:
 
 def test_a_stage_depends_on_what_makes_units_of_params() -> None:
     reading = {"params", "params_file", "yaml12"}
-    working = reading | {"code", "machine", "runs", "stage", "units"}
+    working = reading | {"units/code", "execution/machine", "units/store", "stage", "units/unit"}
     for name, modules in (("prepare", reading), ("targets", working), ("learn", working)):
         assert {f"pipeline/{module}.py" for module in modules} <= set(stages()[name]["deps"]), name
 

@@ -155,7 +155,7 @@ def test_the_result_is_said_first(page: Page) -> None:
     said = page.locator("section").first.locator("li").all_inner_texts()
     assert said[0].startswith("Highest average accuracy: scratch, 78.5")
     assert said[1].startswith("Smallest: cl-lsg") or said[1].startswith("Smallest: grow-target")
-    assert "points below scratch, with 10 % of its weights" in said[2]
+    assert "points below scratch, so not told apart, with 10 % of its weights" in said[2]
 
 
 def test_a_number_of_one_task_leads_to_its_decisions(page: Page) -> None:
