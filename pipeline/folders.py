@@ -1,10 +1,11 @@
-"""Putting a folder in place whole: a reader, or a kill, finds the old one, the new one or none."""
+"""Folders that hold what they should: put in place whole, and cleared of what is no longer written."""
 
 from __future__ import annotations
 
 import filecmp
 import os
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 
 
@@ -31,6 +32,16 @@ def holds_the_same(folder: Path, other: Path) -> bool:
     names = sorted(path.name for path in folder.iterdir())
     same, _, _ = filecmp.cmpfiles(folder, other, names, shallow=False)
     return same == names == sorted(path.name for path in other.iterdir())
+
+
+def leave_only(folder: Path, stems: Collection[str]) -> None:
+    """Removes what else stands in a folder of written files, such as of an earlier, larger experiment.
+
+    Called after the writing, so that a full disk loses nothing.
+    """
+    for path in folder.iterdir():
+        if path.is_file() and path.stem not in stems:
+            path.unlink()
 
 
 def _sync_folder(folder: Path) -> None:

@@ -239,6 +239,16 @@ def test_equal_units_give_equal_bytes(bench: Bench) -> None:
     assert len(first) > 15
 
 
+def test_what_an_earlier_report_had_and_this_one_has_not_is_gone(bench: Bench) -> None:
+    folder = bench.tables()
+    first = contents(folder)
+    for place in ("figures/curves.svg", "paper/table-9.csv"):
+        assert Path(place) not in first
+        (folder / place).write_text("of an experiment that had more")
+    bench.tables()
+    assert contents(folder) == first
+
+
 def contents(folder: Path) -> dict[Path, bytes]:
     return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 

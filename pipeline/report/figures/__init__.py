@@ -1,12 +1,12 @@
 """The figures, as SVG and PNG. A new one is a function in a file of this package, and one line here."""
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib as mpl
 
+from pipeline.folders import leave_only
 from pipeline.report.figures.by_task import accuracy, size
 from pipeline.report.figures.cost import cost
 from pipeline.report.figures.curves import curves
@@ -49,10 +49,11 @@ def draw(material: Material, folder: Path) -> list[Drawn]:
 
     `folder` holds no others then, such as of an experiment that had more.
     """
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    found = (_drawn(name, beside, make, material, folder) for name, (beside, make) in FIGURES.items())
-    return [drawn for drawn in found if drawn]
+    folder.mkdir(exist_ok=True)
+    found = [_drawn(name, beside, make, material, folder) for name, (beside, make) in FIGURES.items()]
+    figures = [drawn for drawn in found if drawn]
+    leave_only(folder, [drawn.name for drawn in figures])
+    return figures
 
 
 def _drawn(name: str, beside: str, make: Draw, material: Material, folder: Path) -> Drawn | None:

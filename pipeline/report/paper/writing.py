@@ -1,12 +1,12 @@
 """What the stage `tables` writes about the paper: reports/<benchmark>/paper/ and claims.md."""
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from lsg.files import write_bytes
+from pipeline.folders import leave_only
 from pipeline.report.frames import Frames
 from pipeline.report.latex import latex
 from pipeline.report.layout import Table
@@ -28,7 +28,6 @@ def write_paper(frames: Frames, folder: Path) -> Sequence[Table]:
 
     Tables of an experiment that had more do not stay there.
     """
-    shutil.rmtree(folder / FOLDER, ignore_errors=True)
     audit = [claims_table(frames), contradictions_table(frames)]
     write_bytes(folder / CLAIMS, markdown(f"{frames.benchmark}: claims of the paper", audit).encode())
     numbered = paper_tables(frames)
@@ -45,6 +44,7 @@ def write_paper(frames: Frames, folder: Path) -> Sequence[Table]:
         )
         write_bytes(place.with_suffix(".md"), markdown(frames.benchmark, [table]).encode())
         write_bytes(place.with_suffix(".tex"), latex(table).encode())
+    leave_only(folder / FOLDER, [table.name for table in laid])
     return laid
 
 
