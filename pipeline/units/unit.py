@@ -122,7 +122,8 @@ class Plan:
     """Makes the units of one benchmark from its experiment, its prepared tasks and the machine's numerics.
 
     `first` keeps only so many tasks; units of one task each are then those of the whole benchmark.
-    Raises UserError where the tasks have no validation images and the protocol decides by them.
+    Raises UserError where there are fewer, and where the tasks have no validation images and the protocol
+    decides by them.
     """
 
     experiment: Experiment
@@ -132,6 +133,11 @@ class Plan:
     first: int | None = None
 
     def __post_init__(self) -> None:
+        count = len(self.manifest["tasks"])
+        if self.first is not None and self.first > count:
+            raise UserError(
+                f"{self.experiment.benchmark} has {count} tasks, fewer than --tasks {self.first} asks for"
+            )
         decides = self.experiment.protocol == "clean"
         if decides and not all(entry.get("validation", 1) for entry in self.manifest["tasks"]):
             benchmark = self.experiment.benchmark

@@ -119,12 +119,14 @@ def test_a_part_of_the_tasks_says_so(three_tasks: Results) -> None:
     assert "95 % interval over 2 seeds" in caption
 
 
-def test_tasks_in_another_order_or_on_another_network_fill_no_table_of_the_paper(tmp_path: Path) -> None:
+def test_other_tasks_or_another_order_or_network_fill_no_table_of_the_paper(tmp_path: Path) -> None:
     for name, benchmark, tasks, numbered in (
         ("usual", SUPERCLASS, ("aquatic_mammals", "fish"), True),
         ("moved", SUPERCLASS, ("fish", "aquatic_mammals"), False),
         ("split", SPLIT, ("apple-bottle", "bowl-cattle"), True),
         ("split moved", SPLIT, ("bowl-cattle", "apple-bottle"), False),
+        ("split of fives", SPLIT, ("apple-bear", "beaver-bottle"), False),
+        ("split by number", SPLIT, ("0-9", "10-19"), True),
         ("reduced", f"{SUPERCLASS}-quarter", ("aquatic_mammals", "fish"), False),
     ):
         results = Results(tmp_path / name, benchmark)

@@ -50,6 +50,13 @@ def test_other_methods_are_one_unit_a_seed_with_that_seeds_goals() -> None:
     ]
 
 
+def test_more_tasks_than_there_are_is_an_error() -> None:
+    count = len(tiny_plan().manifest["tasks"])
+    assert replace(tiny_plan(), first=count).tasks == tuple(range(1, count + 1))
+    with pytest.raises(UserError, match=f"has {count} tasks, fewer than --tasks {count + 1}"):
+        replace(tiny_plan(), first=count + 1)
+
+
 def test_tasks_without_validation_images_are_refused_where_they_decide() -> None:
     manifest = tiny_plan().manifest
     bare = {**manifest, "tasks": [{**entry, "validation": 0} for entry in manifest["tasks"]]}

@@ -83,11 +83,11 @@ class PrintedRow:
 def paper_benchmark(frames: Frames) -> PaperBenchmark | None:
     """The paper's benchmark that these results are of.
 
-    None for others, for more tasks than it has, and where its tasks were learned in another order: a column
-    of the paper's tables is a task.
+    None for others, for more tasks than it has, and where its classes make other tasks or its tasks were
+    learned in another order: a column of the paper's tables is a task.
     """
     found = BENCHMARKS.get(frames.benchmark)
-    return found if found and len(frames.tasks) <= found.tasks and not _reordered(frames) else None
+    return found if found and len(frames.tasks) <= found.tasks and not _other_tasks(frames) else None
 
 
 def has_ablation(frames: Frames) -> bool:
@@ -95,10 +95,19 @@ def has_ablation(frames: Frames) -> bool:
     return paper_benchmark(frames) is BENCHMARKS[ABLATED]
 
 
-def _reordered(frames: Frames) -> bool:
-    """Whether some task stands where another one of the benchmark's belongs."""
+def _other_tasks(frames: Frames) -> bool:
+    """Whether CIFAR-100's classes make some task that is not the paper's at its place.
+
+    Names of others' making, as of a folder that numbers its classes, say nothing about what they are.
+    """
     names = TASK_NAMES.get(frames.benchmark, ())
-    return any(name in names and names.index(name) != task - 1 for task, name in frames.tasks.items())
+    telling = {task: name for task, name in frames.tasks.items() if name in names or _of_classes(name)}
+    return bool(names) and any(names[task - 1] != name for task, name in telling.items())
+
+
+def _of_classes(name: str) -> bool:
+    """Whether a task is named by its first and last class, and these are CIFAR-100's."""
+    return set(name.split("-")) <= set(CLASS_NAMES)
 
 
 @cache
