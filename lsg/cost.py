@@ -33,6 +33,11 @@ def stored_bytes(tensors: Mapping[str, Tensor]) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
 
 
+def macs_of_frozen(whole: int, frozen: int) -> int:
+    """MACs of an image to count where `frozen` of `whole` have no backward pass."""
+    return whole - frozen + frozen // BACKWARD_COST
+
+
 def training_macs(architecture: Architecture, widths: Widths, classes: int, images: int) -> int:
     """Multiply-accumulates of a training run at these widths, forward and backward.
 

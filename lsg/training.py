@@ -90,14 +90,14 @@ def is_rising(shares: Sequence[float]) -> bool:
 def drops_before(epoch: int, epochs: int, shares: Sequence[float]) -> int:
     """How many of the drops lie before this epoch (from 1): a drop at 0.5 of 20 acts from epoch 11 on.
 
-    None acts in the first epoch, however few there are.
+    None acts in the first epoch, however few there are; two may begin with the same one then.
     """
-    return bisect_right([epochs_before(share, epochs) for share in shares], epoch - 1)
+    return bisect_right([epochs_of(share, epochs) for share in shares], epoch - 1)
 
 
-def epochs_before(share: float, epochs: int) -> int:
-    """The epochs of a share of them, 1 at least."""
-    return max(1, round(share * epochs))
+def epochs_of(share: float, epochs: int) -> int:
+    """A share of the epochs, rounded half up, at least 1."""
+    return max(1, math.floor(share * epochs + 0.5))
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ from lsg.networks.architecture import Architecture, Layer, Widths
 from lsg.optimizers import Adam
 from lsg.settings import require, require_one_of
 from lsg.settling import reused_weights, settled
-from lsg.training import MaskRates, Stage, Trainer, epochs_before
+from lsg.training import MaskRates, Stage, Trainer, epochs_of
 from lsg.update import Masking
 from lsg.widths import cap_widths, scaled_widths, seed_widths
 from lsg.workspace import Workspace
@@ -205,7 +205,7 @@ class ClLsg(Banked):
     ) -> tuple[Solution, float]:
         """Stage 2: candidates beside what there is; its settled network and accuracy."""
         settings = self.settings
-        last_epoch = epochs_before(next(iter(settings.mask_lr_drops), 1.0), trainer.settings.epochs)
+        last_epoch = epochs_of(next(iter(settings.mask_lr_drops), 1.0), trainer.settings.epochs)
         growth = Growth(
             self.seed,
             task.number,

@@ -31,11 +31,11 @@ from torch import Tensor, nn
 
 from lsg.bank import Solution
 from lsg.data import Task, batch_sizes
-from lsg.methods.elementwise import GradualPruning, Ramp, SingleWeights, WeightTraining, epochs_of
+from lsg.methods.elementwise import GradualPruning, Ramp, SingleWeights, WeightTraining
 from lsg.methods.method import Growing, Lesson
 from lsg.networks.architecture import Architecture, Widths
 from lsg.settings import require
-from lsg.training import MaskRates, Stage, Trainer, is_rising
+from lsg.training import MaskRates, Stage, Trainer, epochs_of, is_rising
 from lsg.update import Uniform
 from lsg.widths import cap_widths
 from lsg.workspace import Workspace, is_statistic

@@ -26,6 +26,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from lsg import initial
+from lsg.cost import macs_of_frozen
 from lsg.data import Task
 from lsg.initial import initial_weights
 from lsg.methods.den_steps import ProximalSteps, Terms, optimizer_of
@@ -34,7 +35,7 @@ from lsg.methods.method import Growing, Lesson, Method, Protocol
 from lsg.networks.architecture import HEAD, Architecture, Widths
 from lsg.plain import PlainTraining
 from lsg.settings import require
-from lsg.training import Stage, Trainer
+from lsg.training import Stage, Trainer, epochs_of
 from lsg.widths import cap_widths
 
 FIRST = SELECT = 1
@@ -74,11 +75,6 @@ class DenSettings:
         require(self.cap >= 1, "cap", self.cap, "1 or more")
 
 
-def selection_epochs(settings: DenSettings, epochs: int) -> int:
-    """Epochs for which the head alone trains."""
-    return max(1, round(epochs * settings.selection))
-
-
 class Den(Method):
     """The four steps over a shared network of units."""
 
@@ -96,7 +92,7 @@ class Den(Method):
 
     @classmethod
     def most_epochs(cls, settings: DenSettings, epochs: int, first: bool) -> int:
-        return epochs if first else selection_epochs(settings, epochs) + 3 * epochs
+        return epochs if first else epochs_of(settings.selection, epochs) + 3 * epochs
 
     @classmethod
     def most_widths(cls, settings: DenSettings, architecture: Architecture) -> Widths:
@@ -145,7 +141,7 @@ class Den(Method):
             architecture, architecture.head, range(rows), range(columns), self.seed, task.number
         )
         whole = self.shared.start(self.shared.weights | {HEAD: head})
-        epochs = selection_epochs(self.settings, trainer.settings.epochs)
+        epochs = epochs_of(self.settings.selection, trainer.settings.epochs)
         terms = Terms(self.settings.l1, head_only=True)
         whole = self._train(SELECT, whole, terms, task, trainer, epochs)
         lesson.stage_accuracy[SELECT] = self.judge(whole.network(), task, trainer)
@@ -242,12 +238,18 @@ class Den(Method):
         training = PlainTraining(
             network,
             optimizer_of(network, trainer.settings),
-            self.architecture.macs(subnet.widths, subnet.classes),
+            self._macs(subnet, terms),
             before_step=steps.before,
             after_step=steps.after,
         )
         trainer.run(Stage(number, epochs=epochs), training, task)
         return subnet.trained(network)
+
+    def _macs(self, subnet: Subnet, terms: Terms) -> int:
+        """MACs of an image; what stands below a head that is trained alone has no backward pass."""
+        whole = self.architecture.macs(subnet.widths, subnet.classes)
+        body = self.architecture.macs(subnet.widths, 0)
+        return macs_of_frozen(whole, body) if terms.head_only else whole
 
     def network(self, task: int) -> nn.Module:
         return self.shared.subnet(task).network()

@@ -13,7 +13,6 @@ starts from a `Solution` and ends in one, with fresh optimizer state, so nothing
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -39,11 +38,6 @@ from lsg.workspace import Workspace
 OFF_LOGIT = 0.0
 """Logit of a weight that is not picked: below the threshold by as much as `INITIAL_LOGIT` is above it."""
 UNGATED = Masking("none", GateSchedule(scale=1.0, final_beta=1.0, epochs=1), penalty=0.0)
-
-
-def epochs_of(share: float, epochs: int) -> int:
-    """Epochs of a stage that takes this share of `train.epochs`: rounded half up, at least 1."""
-    return max(1, math.floor(share * epochs + 0.5))
 
 
 class PiggyUpdate(Update):

@@ -19,10 +19,10 @@ from typing import ClassVar
 
 from lsg.bank import Solution
 from lsg.data import Task
-from lsg.methods.elementwise import SingleWeights, WeightTraining, epochs_of
+from lsg.methods.elementwise import SingleWeights, WeightTraining
 from lsg.methods.method import Lesson
 from lsg.settings import require
-from lsg.training import Stage, Trainer, is_rising
+from lsg.training import Stage, Trainer, epochs_of, is_rising
 
 TRAIN, RETRAIN = 1, 2
 

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from lsg import seeds
+from lsg.cost import macs_of_frozen
 from lsg.data import Task
 from lsg.initial import initial_weights
 from lsg.methods.method import Growing, Lesson, Method, Protocol
@@ -30,7 +31,7 @@ from lsg.methods.pnn_columns import Adapter, Column, Columns, column_weights, fo
 from lsg.networks.architecture import HEAD, Architecture, Widths
 from lsg.plain import PlainTraining
 from lsg.settings import require
-from lsg.training import BACKWARD_COST, Stage, Trainer, TrainSettings
+from lsg.training import Stage, Trainer, TrainSettings
 from lsg.widths import cap_widths, seed_widths
 
 COUNTER = "num_batches_tracked"
@@ -108,10 +109,10 @@ class Pnn(Method):
         return network
 
     def _macs(self, network: Columns) -> int:
-        """MACs of an image; frozen columns have no backward pass, which the trainer's factor assumes."""
+        """MACs of an image; only the new column is trained."""
         shape = self.architecture.image_shape
         frozen = forward_macs(self.network(list(self.states)[-1]), shape) if self.states else 0
-        return forward_macs(network, shape) - frozen + frozen // BACKWARD_COST
+        return macs_of_frozen(forward_macs(network, shape), frozen)
 
     def network(self, task: int) -> nn.Module:
         tasks = list(self.states)

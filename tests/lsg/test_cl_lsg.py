@@ -197,8 +197,10 @@ def test_a_cap_below_the_seed_network_is_refused() -> None:
         ClLsg(architecture, ClLsgSettings(cap=0.0157), "paper", seed=1)
 
 
-@pytest.mark.parametrize(("epochs", "drops"), [(1, [0]), (2, [0, 2]), (4, [0, 0, 1, 2])])
-def test_no_drop_acts_in_the_first_epoch(epochs: int, drops: list[int]) -> None:
+@pytest.mark.parametrize(
+    ("epochs", "drops"), [(1, [0]), (2, [0, 2]), (4, [0, 0, 1, 2]), (5, [0, 0, 0, 1, 2])]
+)
+def test_drops_are_rounded_half_up_and_none_acts_in_the_first_epoch(epochs: int, drops: list[int]) -> None:
     assert [drops_before(epoch + 1, epochs, (0.5, 0.7)) for epoch in range(epochs)] == drops
     assert drops_before(1, epochs, (0.1,)) == 0
     assert MaskRates(5e-4, (0.3, 0.4), (0.2, 0.0)).at(1, 1) == 5e-4

@@ -492,6 +492,12 @@ def test_selection_trains_the_head_alone_and_then_keeps_what_it_reads(tmp_path: 
     lesson = Lesson("")
     selected = method._select(tiny_task(2), trainer, lesson)
     assert [stage.epochs for stage in trainer.logs] == [2]
+    task, architecture = tiny_task(2), tiny_architecture()
+    head = architecture.macs(first.widths, len(task.classes)) - architecture.macs(first.widths, 0)
+    body = architecture.macs(first.widths, 0)
+    images = 2 * len(task.train)
+    # forward through all of it, backward through the head alone; a third of the body's MACs is rounded down
+    assert trainer.logs[0].macs == images * (3 * head + body - body % 3)
     assert 0 < selected.widths["hidden"] < 16, "L1 leaves some of the head's columns"
     hidden, outer = selected.units["hidden"], selected.units["outer"]
     assert selected.weights[HEAD].any()

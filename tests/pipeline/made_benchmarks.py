@@ -39,6 +39,12 @@ class Results:
         made.finish(directory)
         self.places[f"{method} seed{seed}"] = directory.relative_to(self.root / "runs").as_posix()
 
+    def forget(self, method: str, row: Sequence[float], seed: int = 1) -> None:
+        """After its last task the unit's accuracies are `row`, in %."""
+        directory = self.root / "runs" / self.places[f"{method} seed{seed}"]
+        made.learn(directory, len(row), [value / 100 for value in row])
+        made.finish(directory)
+
     def frames(self) -> Frames:
         listing = self.root / "learned.json"
         made.write(listing, {"format": 1, "units": self.places})

@@ -365,11 +365,25 @@ def test_forgetting_is_any_change_of_an_earlier_task(tmp_path: Path) -> None:
     results.add("cl-lsg", [60, 70, 80])
     kept = claim(results, FORGETTING).ours
     assert (kept.found, kept.verdict) == ("largest change 0.0 points", "holds")
-    place = results.root / "runs" / results.places["cl-lsg seed1"]
-    made.learn(place, 3, [0.6, 0.65, 0.8])
-    made.finish(place)
+    results.forget("cl-lsg", [60, 65, 80])
     lost = claim(results, FORGETTING).ours
     assert (lost.found, lost.verdict) == ("largest change 5.0 points", "does not hold")
+
+
+def test_who_forgets_is_compared_as_learned_and_what_is_left_stands_beside(tmp_path: Path) -> None:
+    results = Results(tmp_path, SPLIT)
+    results.add("den", [60, 70, 80])
+    results.add("cl-lsg", [58, 68, 82])
+    assert "as learned" not in claim(results, ALL_OF_DEN).ours.found
+    results.forget("den", [50, 60, 80])
+    on_tasks, average = claim(results, ALL_OF_DEN).ours, claim(results, "(DEN)").ours
+    assert on_tasks.found == (
+        "1 better, 0 level, 2 worse (tasks 1 to 3) as learned; 3 better, 0 level, 0 worse after the last task"
+    )
+    assert on_tasks.verdict == "does not hold"
+    assert average.found.replace("\N{MINUS SIGN}", "-") == (
+        "-0.67 (tasks 1 to 3) as learned; +6.00 after the last task"
+    )
 
 
 def test_a_benchmark_that_is_not_the_paper_s_has_no_printed_side(tmp_path: Path) -> None:

@@ -119,6 +119,20 @@ def test_a_part_of_the_tasks_says_so(three_tasks: Results) -> None:
     assert "95 % interval over 2 seeds" in caption
 
 
+def test_who_forgets_has_a_line_of_what_it_had_learned(tmp_path: Path) -> None:
+    results = Results(tmp_path, SPLIT)
+    for method in ("den", "cl-lsg"):
+        results.add(method, [60, 70, 80])
+    results.forget("den", [51, 60, 80])
+    table = accuracy(results)
+    laid = table.laid()
+    assert shown(laid, "den", "run")[:4] == ["51.0", "60.0", "80.0", "63.67"]
+    assert shown(laid, "den", "run, as learned")[:4] == ["60.0", "70.0", "80.0", "70.00"]
+    assert not [texts for texts in laid.texts() if texts[:2] == ["cl-lsg", "run, as learned"]]
+    seeds = table.frame(results.frames()).set_index(["method", "source"])["seeds"]
+    assert seeds["den", "run, as learned"] == 1
+
+
 def test_other_tasks_or_another_order_or_network_fill_no_table_of_the_paper(tmp_path: Path) -> None:
     for name, benchmark, tasks, numbered in (
         ("usual", SUPERCLASS, ("aquatic_mammals", "fish"), True),

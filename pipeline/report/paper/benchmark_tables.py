@@ -7,6 +7,7 @@ import pandas as pd
 from pipeline.report.frames import Frames
 from pipeline.report.paper import measured
 from pipeline.report.paper.lines import (
+    LEARNED,
     NO_RUN,
     PRINTED,
     RUN,
@@ -33,9 +34,10 @@ def accuracy_table(frames: Frames, paper: PaperBenchmark) -> PaperTable:
         if method in printed:
             size = sizes.get(method)
             lines.append(_printed_accuracy(frames, paper, method, printed[method], size))
-        lines.append(_measured_accuracy(frames, method))
+        lines += _measured_accuracy(frames, method)
     caption = (
-        f"Test accuracy in % of each task after the last one. Source {PRINTED}: the paper's table "
+        f"Test accuracy in % of each task after the last one; methods that forget have a second line, "
+        f"{LEARNED}. Source {PRINTED}: the paper's table "
         f"{paper.accuracy}, where {MEAN} is recomputed from the cells and {AVERAGE} is what it prints. "
         f"{_NAMED} Size: allocated weights over the dense 1x network's. {stated(frames, paper.tasks)}"
     )
@@ -80,14 +82,23 @@ def _printed_accuracy(
     return Line(method, PRINTED, entries | _optional(SIZE, size, "x"))
 
 
-def _measured_accuracy(frames: Frames, method: str) -> Line:
-    reached, sizes = measured.accuracy(frames, method), measured.size(frames, method)
-    if reached is None or sizes is None:
-        return Line(method, NO_RUN, {})
+def _measured_accuracy(frames: Frames, method: str) -> list[Line]:
+    reached, learned = measured.accuracy(frames, method), measured.learned(frames, method)
+    if reached is None or learned is None:
+        return [Line(method, NO_RUN, {})]
+    lines = [_accuracies(frames, method, RUN, reached)]
+    if measured.forgets(frames, method):
+        lines.append(_accuracies(frames, method, LEARNED, learned))
+    return lines
+
+
+def _accuracies(frames: Frames, method: str, source: str, reached: pd.DataFrame) -> Line:
+    sizes = measured.size(frames, method)
+    assert sizes is not None
     entries = {str(task): percent(estimate(reached[task])) for task in reached}
     entries[MEAN] = percent(estimate(reached.mean(axis=1)), 2)
     entries[SIZE] = times(_last(sizes))
-    return Line(method, RUN, entries, measured.units(frames, method))
+    return Line(method, source, entries, measured.units(frames, method))
 
 
 def _measured_size(frames: Frames, paper: PaperBenchmark, method: str) -> Line:

@@ -1,6 +1,6 @@
 """One claim of the paper and what it comes to: by the paper's own cells, and by our runs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -11,6 +11,8 @@ from pipeline.report.paired import Paired, Score, Verdict, paired
 from pipeline.report.paper import measured
 from pipeline.report.paper.printed import PrintedRow, by_method, paper_benchmark
 
+Reached = Callable[[Frames, str], pd.DataFrame | None]
+"""Accuracies of a method in %: `measured.accuracy`, after the last task, or `measured.learned`."""
 RIVALS = ("pnn", "grow", "den", "cpg", "apd")
 """The methods of others that the paper compares with."""
 
@@ -69,9 +71,9 @@ class Evidence:
         known = self.accuracy or self.frames.methods
         return [method for method in RIVALS if method in known]
 
-    def compared(self, first: str, second: str) -> Paired | None:
+    def compared(self, first: str, second: str, reached: Reached = measured.accuracy) -> Paired | None:
         """Accuracies in points, by seed and task; None where one of the two was not run."""
-        one, other = measured.accuracy(self.frames, first), measured.accuracy(self.frames, second)
+        one, other = reached(self.frames, first), reached(self.frames, second)
         return None if one is None or other is None else paired(one, other)
 
     def printed(self, first: str, second: str) -> Paired | None:

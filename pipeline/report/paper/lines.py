@@ -11,7 +11,7 @@ from pipeline.report.layout import NOTHING, Cell, Row, Table, conditions, with_h
 from pipeline.report.paper.printed import Printed
 from pipeline.report.statistics import Estimate
 
-PRINTED, RUN, NO_RUN = "printed", "run", "no run"
+PRINTED, RUN, LEARNED, NO_RUN = "printed", "run", "run, as learned", "no run"
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,11 @@ class Entry:
 
 @dataclass(frozen=True)
 class Line:
-    """One line. `source`: PRINTED, RUN or NO_RUN; `entries` by column; `units`: of a run's numbers."""
+    """One line.
+
+    `source`: PRINTED, RUN, LEARNED (a run's numbers right after each task) or NO_RUN; `entries` by column;
+    `units`: of a run's numbers.
+    """
 
     method: str
     source: str
@@ -65,7 +69,7 @@ class PaperTable:
         """For a CSV file: each column as a number, and `<column> half` for half its interval."""
         rows = []
         for line in self.lines:
-            run = line.source == RUN
+            run = line.source in (RUN, LEARNED)
             row: dict[str, object] = {
                 "method": line.method,
                 "step": line.step,

@@ -14,6 +14,19 @@ def accuracy(frames: Frames, method: str) -> pd.DataFrame | None:
     return None if found is None else 100 * found
 
 
+def learned(frames: Frames, method: str) -> pd.DataFrame | None:
+    """Test accuracy of each task right after it was learned, in %."""
+    then = frames.accuracy[frames.accuracy["after_task"] == frames.accuracy["task"]]
+    found = _matrix(then, method, "accuracy")
+    return None if found is None else 100 * found
+
+
+def forgets(frames: Frames, method: str) -> bool:
+    """Whether a later task moved the accuracy of an earlier one, up or down, under any seed."""
+    last, first = accuracy(frames, method), learned(frames, method)
+    return last is not None and first is not None and not last.equals(first)
+
+
 def size(frames: Frames, method: str, kind: str = "allocated") -> pd.DataFrame | None:
     """Weights after each task over the dense 1x network's: allocated (the paper's), used or stored."""
     return _matrix(frames.size, method, kind)
