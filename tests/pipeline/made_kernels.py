@@ -1,4 +1,4 @@
-"""Bits of hand-made tasks: which kernels of a LeNet for 1x8x8 images a task's network uses."""
+"""Bits of hand-made tasks: which kernels of the made units' LeNet a task's network uses."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,13 +9,9 @@ from safetensors.torch import save_file
 from lsg.bank import packed
 from tests.pipeline import made_units as made
 
-IMAGE = [1, 8, 8]
-
 
 def write_bits(directory: Path, task: int, conv1: list[list[int]], width: int = 2) -> None:
     """A task's file with these bits of conv1 `[outputs, inputs]`; others have `width` and use all."""
-    job = {"format": 1, "data": "d" * 64, "image_shape": IMAGE}
-    made.write(directory / "job.json", job)
     widths = {"conv1": len(conv1), "conv2": width, "fc1": width, "fc2": width}
     shapes = {"conv2": (width, len(conv1)), "fc1": (width, width), "fc2": (width, width)}
     bits: Mapping[str, torch.Tensor] = {"conv1": torch.tensor(conv1, dtype=torch.bool)} | {

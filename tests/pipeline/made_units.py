@@ -10,8 +10,12 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from lsg import digest
+from lsg.methods import METHODS
+from lsg.methods.banked import Banked
 
 BENCHMARK = "digits"
+IMAGE = [1, 8, 8]
+STREAMS = ("conv1", "conv2", "fc1", "fc2")
 EPOCHS = 2
 CL_LSG = {"seed_fraction": 0.125, "penalty": 1e-4, "mask_lr_drops": [0.5, 0.7]}
 
@@ -46,7 +50,7 @@ def begin(runs: Path, unit: Mapping[str, Any], version: str = "d" * 64) -> Path:
     directory = runs / str(unit["benchmark"]) / str(unit["method"]) / f"{label}-{key[:12]}"
     directory.mkdir(parents=True)
     (directory / "unit.json").write_text(text)
-    write(directory / "job.json", {"format": 1, "data": version})
+    write(directory / "job.json", {"format": 1, "data": version, "image_shape": IMAGE})
     return directory
 
 
@@ -57,14 +61,22 @@ def learn(directory: Path, task: int, row: Sequence[float], **changes: Any) -> N
     epochs = EPOCHS * (seen.index(task) + 1)
     for epoch in range(epochs - EPOCHS + 1, epochs + 1):
         add_epoch(directory, task, epoch)
-    head = np.full((2, 2), row[-1], np.float32)
-    save_file({"head.weight": head}, directory / f"task_{task:02d}.safetensors")
+    tensors = {"head.weight": np.full((2, 2), row[-1], np.float32)}
+    if issubclass(METHODS[unit["method"]], Banked):
+        tensors |= one_channel_wide()
+    save_file(tensors, directory / f"task_{task:02d}.safetensors")
     record = record_of(unit, task, dict(zip(map(str, seen), row, strict=True))) | changes
     add_event(directory, {"event": "task", **record})
     write(directory / f"task_{task:02d}.json", record)
     timed = directory / "seconds.json"
     seconds = json.loads(timed.read_text()) if timed.exists() else {}
     write(timed, seconds | {str(task): 1.5})
+
+
+def one_channel_wide() -> dict[str, np.ndarray]:
+    """What tells a bank's kernels of a LeNet with one channel a layer, all of them used: no byte of bits."""
+    used = {f"{stream}.used": np.zeros(0, np.uint8) for stream in STREAMS}
+    return {"widths": np.ones(len(STREAMS), np.int64)} | used
 
 
 def record_of(unit: Mapping[str, Any], task: int, row: Mapping[str, float]) -> dict[str, Any]:

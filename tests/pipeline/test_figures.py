@@ -201,6 +201,7 @@ def test_a_log_axis_has_few_and_round_numbers(low: float, high: float, shown: li
 def test_a_figure_without_its_material_is_left_out(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     bench.seed(1)
+    bench.listed["learned"].clear()
     drawn = draw(read_material(bench.frames()), tmp_path / "figures")
     assert {figure.name for figure in drawn} == WITHOUT_KERNELS
 
