@@ -56,8 +56,19 @@ def test_every_method_and_preset_of_the_readme_exists() -> None:
         assert f"`{name}`" in README, name
 
 
-def test_the_tree_names_every_file_of_the_library_and_the_pipeline() -> None:
-    for folder in ("lsg", "pipeline"):
-        for path in (ROOT / folder).rglob("*.py"):
-            if not path.name.startswith("__"):
-                assert f"  {path.name} " in FILES, path
+def paths_of_the_tree() -> list[str]:
+    """A folder stands alone on its line, its files are indented by two below it."""
+    (tree,) = re.findall(r"```\n(.*?)```", FILES, re.DOTALL)
+    paths, folder = [], ""
+    for line in tree.splitlines():
+        if re.fullmatch(r"\S+/", line):
+            folder = line
+        elif entry := re.match(r"  (\S+)", line):
+            paths.append(folder + entry[1])
+    return paths
+
+
+def test_the_tree_names_every_file_of_the_library_the_pipeline_and_the_benchmarks_and_no_other() -> None:
+    files = [path for folder in ("lsg", "pipeline", "benchmarks") for path in (ROOT / folder).rglob("*.py")]
+    there = [path.relative_to(ROOT).as_posix() for path in files if not path.name.startswith("__")]
+    assert sorted(paths_of_the_tree()) == sorted(there)

@@ -447,6 +447,8 @@ def test_den_learns_expands_splits_and_logs_the_whole_matrix(data: Path, tmp_pat
         assert (expand["question"], expand["answer"], expand["goal"]) == ("expand", True, 1.01)
         assert expand["value"] == record["stages"][1]["accuracy"]["test"]
         assert (keep["question"], keep["answer"], split["question"]) == ("keep_stage_3", True, "split")
+        assert (expand["split"], keep["split"], split["split"]) == ("test", "test", "weights")
+        assert (split["value"], split["goal"]) == (None, None)
         before, after = record["growth"]["channels_before"], record["growth"]["channels_after"]
         for stream in before:
             assert 0 <= after[stream] - before[stream] <= 2 * -(-tiny_architecture().streams[stream] // 5)

@@ -58,9 +58,27 @@ def test_chunks_open_for_full_streams_only_up_to_the_cap() -> None:
     workspace.gate_logit.value[inner][2] = -0.01
     wider = growing.before_epoch(workspace, 2)
     assert wider.widths == {"outer": 5, "inner": 4, "hidden": 6}
-    assert growing.before_epoch(wider, 10) is wider
     wider.gate_logit.value[wider.table.channels_of["outer"]][4] = -0.01
     assert growing.before_epoch(wider, 3) is wider
+
+
+def test_a_chunk_is_full_where_over_80_percent_of_it_are_on() -> None:
+    growing = growth({"outer": 12, "inner": 2, "hidden": 4}, chunk=0.625)
+    workspace = growing.begin(seed_workspace(tiny_architecture(), {"outer": 2, "inner": 2, "hidden": 4}))
+    assert workspace.widths == {"outer": 7, "inner": 2, "hidden": 4}
+    gates = workspace.gate_logit.value[workspace.table.channels_of["outer"]]
+    gates[6] = -0.01
+    assert growing.before_epoch(workspace, 2) is workspace, "4 of the chunk's 5 are on"
+    gates[6] = 0.01
+    assert growing.before_epoch(workspace, 2).widths == {"outer": 12, "inner": 2, "hidden": 4}
+
+
+def test_full_chunks_open_another_until_the_last_epoch_that_can_judge_one() -> None:
+    growing = growth({"outer": 8, "inner": 8, "hidden": 16})
+    workspace = growing.begin(seed_workspace(tiny_architecture(), {"outer": 2, "inner": 2, "hidden": 4}))
+    assert workspace.widths == {"outer": 4, "inner": 4, "hidden": 8}
+    assert growing.before_epoch(workspace, 10) is workspace
+    assert growing.before_epoch(workspace, 9).widths == {"outer": 6, "inner": 6, "hidden": 12}
 
 
 def test_a_chunk_is_as_large_as_the_weights_allow() -> None:

@@ -182,6 +182,14 @@ def test_curves_are_logged_where_they_are_asked_for_and_change_nothing(data: Pat
     assert "test_accuracy" not in (tmp_path / "plain" / "events.jsonl").read_text()
 
 
+def test_convolutions_are_learned_in_whole_float32(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    learn_sequence(job(data, "scratch", tasks=(1,)), tmp_path)
+    assert not torch.backends.cudnn.allow_tf32
+
+
 def deterministic_files(directory: Path) -> dict[str, bytes]:
     return {
         path.name: path.read_bytes() for path in sorted(directory.iterdir()) if path.name != "seconds.json"

@@ -1,11 +1,14 @@
 """What a sweep varies: how it is written, and what is refused before anything runs."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pipeline.errors import UserError
-from pipeline.sweep.space import nested, overrides, parse_domains, short_names
+from pipeline.sweep.space import Values, nested, overrides, parse_domains, short_names
+from pipeline.sweep.trials import Study
+from pipeline.units.unit import Plan
 from tests.pipeline.sweep.made_trials import made_study, made_sweep
 
 
@@ -113,16 +116,24 @@ def test_a_space_that_params_yaml_does_not_know_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("param", "method"),
+    ("key", "domain", "method", "tried"),
     [
-        ("learn.cl-lsg.penalty=loguniform:1e-5,1e-3", "cl-lsg"),
-        ("presets.digits.learn.cl-lsg.gate_init=choice:0.0,0.02", "cl-lsg"),
-        ("train.lr=choice:0.01,0.02", "scratch"),
-        ("train.weight_decay=uniform:0,1", "scratch"),
-        ("targets.rule=grid:scratch,best_of", "cl-lsg"),
+        ("learn.cl-lsg.penalty", "loguniform:1e-5,1e-3", "cl-lsg", [1e-5, 1e-3]),
+        ("presets.digits.learn.cl-lsg.gate_init", "choice:0.0,0.02", "cl-lsg", [0.0, 0.02]),
+        ("train.lr", "choice:0.01,0.02,0.03", "scratch", [0.01, 0.02, 0.03]),
+        ("train.weight_decay", "uniform:0,1", "scratch", [0, 1]),
+        ("targets.rule", "grid:scratch,best_of", "cl-lsg", ["scratch", "best_of"]),
     ],
 )
-def test_values_of_the_method_the_preset_the_training_and_the_goals_may_vary(
-    tmp_path: Path, param: str, method: str
+def test_values_of_the_method_the_preset_the_training_and_the_goals_may_vary_and_each_is_tried(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str, domain: str, method: str, tried: list[Any]
 ) -> None:
-    made_sweep(made_study(tmp_path, method=method), param).check()
+    plan, planned = Study.plan, []
+
+    def noted(study: Study, values: Values) -> Plan:
+        planned.append(values[key])
+        return plan(study, values)
+
+    monkeypatch.setattr(Study, "plan", noted)
+    made_sweep(made_study(tmp_path, method=method), f"{key}={domain}").check()
+    assert list(dict.fromkeys(planned)) == tried

@@ -1,0 +1,28 @@
+"""The kernels that a new task starts from, by hand; `lsg.settling.settled` is tested with growth."""
+
+from __future__ import annotations
+
+import torch
+
+from lsg.bank import Bank, Solution
+from lsg.networks.architecture import HEAD
+from lsg.settling import reused_weights
+from tests.lsg.tiny import tiny_architecture
+
+
+def test_released_kernels_start_at_0_but_those_of_a_wholly_free_filter_at_their_fresh_draw() -> None:
+    architecture, widths = tiny_architecture(), {"outer": 2, "inner": 3, "hidden": 1}
+    layers = (*architecture.layers, architecture.head)
+    shapes = {layer.name: architecture.shape(layer, widths, 2) for layer in layers}
+    learned = {name: torch.full(shape, 5.0) for name, shape in shapes.items()}
+    fresh = {name: torch.full(shape, 7.0) for name, shape in shapes.items()}
+    used = {layer.name: torch.ones(shapes[layer.name][:2], dtype=torch.bool) for layer in architecture.layers}
+    used["conv1"] = torch.tensor([[True, True], [True, False], [False, False]])
+    bank = Bank(architecture)
+    bank.add(1, Solution(widths, 2, learned, used, {}))
+    reused = reused_weights(bank, fresh)
+    conv1 = torch.tensor([[5.0, 5.0], [5.0, 0.0], [7.0, 7.0]]).unsqueeze(2).expand(3, 2, 9)
+    expected = learned | {"conv1": conv1, HEAD: fresh[HEAD]}
+    assert reused.keys() == expected.keys()
+    for name, grid in expected.items():
+        assert torch.equal(reused[name], grid), name

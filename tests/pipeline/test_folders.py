@@ -1,0 +1,74 @@
+"""Folders are put in place whole or not at all, compared by their bytes, and cleared of other files."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from pipeline.folders import holds_the_same, leave_only, put_in_place
+
+
+def made(folder: Path, **texts: str) -> Path:
+    """A folder of text files."""
+    folder.mkdir()
+    for stem, text in texts.items():
+        (folder / f"{stem}.txt").write_text(text)
+    return folder
+
+
+def contents(folder: Path) -> dict[str, str]:
+    return {path.name: path.read_text() for path in folder.iterdir()}
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_folder_takes_the_place_of_the_old_one(tmp_path: Path, there: bool) -> None:
+    if there:
+        made(tmp_path / "a", old="1", same="2")
+    put_in_place(made(tmp_path / ".a.partial", new="3", same="4"), tmp_path / "a")
+    assert contents(tmp_path / "a") == {"new.txt": "3", "same.txt": "4"}
+    assert names(tmp_path) == ["a"]
+
+
+def test_the_old_folder_stays_where_the_new_one_cannot_take_its_place(tmp_path: Path) -> None:
+    made(tmp_path / "a", old="1")
+    with pytest.raises(FileNotFoundError, match=r"\.a\.partial"):
+        put_in_place(tmp_path / ".a.partial", tmp_path / "a")
+    assert contents(tmp_path / "a") == {"old.txt": "1"}
+    assert names(tmp_path) == ["a"]
+
+
+def test_what_fails_without_an_old_folder_says_so(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"\.a\.partial"):
+        put_in_place(tmp_path / ".a.partial", tmp_path / "a")
+    assert names(tmp_path) == []
+
+
+def test_folders_hold_the_same_if_they_have_the_same_files_with_the_same_bytes(tmp_path: Path) -> None:
+    one = made(tmp_path / "one", a="1", b="2")
+    assert holds_the_same(one, made(tmp_path / "same", a="1", b="2"))
+    for name, texts in {
+        "bytes": {"a": "1", "b": "3"},
+        "more": {"a": "1", "b": "2", "c": "3"},
+        "fewer": {"a": "1"},
+    }.items():
+        other = made(tmp_path / name, **texts)
+        for path in (*one.iterdir(), *other.iterdir()):
+            os.utime(path, (0, 0))
+        assert not holds_the_same(one, other), name
+    assert not holds_the_same(one, tmp_path / "none")
+    assert not holds_the_same(tmp_path / "none", one)
+
+
+def test_files_of_other_stems_go_and_folders_stay(tmp_path: Path) -> None:
+    for name in ("kept.csv", "kept.tex", "other.csv", "kept.more.csv"):
+        (tmp_path / name).write_text(name)
+    made(tmp_path / "folder", other="1")
+    leave_only(tmp_path, ["kept", "absent"])
+    assert names(tmp_path) == ["folder", "kept.csv", "kept.tex"]
+    assert contents(tmp_path / "folder") == {"other.txt": "1"}
