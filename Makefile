@@ -54,7 +54,7 @@ lock: setup ## write requirements.lock anew from pyproject.toml; make lock UPGRA
 
 clean: ## remove caches of tools; runs, data, reports and .venv stay
 	@rm -rf .pytest_cache .ruff_cache .mypy_cache .hypothesis dist build *.egg-info
-	@find lsg pipeline tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	@find lsg pipeline benchmarks tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(PACKAGES): requirements.lock requirements-bootstrap.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \

@@ -20,10 +20,10 @@ from pathlib import Path
 import torch
 
 from benchmarks.timing import interleaved, machine, spread
-from lsg import certificate
 from lsg.checkpoint import Checkpoints
 from lsg.data import load_task
 from lsg.events import EventLog, ignore
+from lsg.reading import rebuilt_method
 from lsg.trainee import Trainee
 from lsg.training import Stage, StageLog, Trainer
 from pipeline.execution.machine import Machine
@@ -54,7 +54,7 @@ def bare(unit: Unit, folder: Path) -> None:
     """Learn the unit's tasks and keep nothing."""
     torch.set_num_threads(1)
     job = job_of(unit, RunStore(folder / "runs"))
-    method = certificate.rebuilt_method(job.described())
+    method = rebuilt_method(job.described())
     trainer = BareTrainer(job.train, job.seed, EventLog(folder / "events", ignore), Checkpoints(folder, 0))
     for number in job.tasks:
         trainer.logs = []

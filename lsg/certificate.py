@@ -24,14 +24,15 @@ from torch import Tensor, nn
 from lsg import digest, seeds
 from lsg.bank import ForgettingError
 from lsg.files import DamagedFileError
-from lsg.methods import METHODS, Method
-from lsg.networks import architecture_of
+from lsg.methods import Method
+from lsg.reading import PROBE, UnknownRunError, empty_method, read_job, restore_task
 from lsg.records import RunDirectory
 
 PROBE_IMAGES = 8
 PROBE_TOLERANCE = 1e-4
 """Largest difference of probe logits between kinds of machines; on the same kind there is none."""
-PROBE = "probe.logits"
+FORGOTTEN, DAMAGED = 3, 4
+"""Exit statuses of `python -m lsg.certificate`; Python itself gives 1 and 2."""
 
 
 @dataclass(frozen=True)
@@ -86,14 +87,6 @@ def probes_bit_equal(task: int, method: Method, stored: Tensor, record: Mapping[
     return digest.of_tensor(logits) == str(record["probe"])
 
 
-def rebuilt_method(job: Mapping[str, Any]) -> Method:
-    """An empty method as a run's job describes it."""
-    architecture = architecture_of(job["network"], job["image_shape"])
-    kind = METHODS[job["method"]]
-    settings = {name: tuple(v) if isinstance(v, list) else v for name, v in job["settings"].items()}
-    return kind(architecture, kind.Settings(**settings), job["protocol"], job["seed"])
-
-
 def verify(directory: Path) -> Report:
     """Rebuild every task's network from the files of a run directory and compare it with its record.
 
@@ -103,19 +96,15 @@ def verify(directory: Path) -> Report:
     Raises:
         ForgettingError: naming the task, the tensors and what moved.
         DamagedFileError: for a file that cannot be read or does not have its record's digest.
+        UnknownRunError: for a run of another version of the library.
         FileNotFoundError: where the directory is no run directory.
     """
     run = RunDirectory(directory)
     run.check_records()
     tasks = run.learned()
-    method, probes = rebuilt_method(run.job()), {}
+    method, probes = empty_method(run), {}
     for task in tasks:
-        tensors = run.tensors(task)
-        probes[task] = tensors.pop(PROBE)
-        try:
-            method.restore(task, tensors)
-        except (KeyError, ValueError, RuntimeError) as error:
-            raise DamagedFileError(run.tensors_path(task), error) from error
+        probes[task] = restore_task(method, run, task)[PROBE]
         check_network(task, method.network(task), run.record(task))
     lasting = tasks[-1:] if method.forgets else tasks
     for task in lasting:
@@ -125,11 +114,18 @@ def verify(directory: Path) -> Report:
 
 
 def verify_in_fresh_process(directory: Path) -> None:
-    """`verify` in a new Python process, which knows nothing but the files. Raises ForgettingError."""
+    """`verify` in a new Python process, which knows nothing but the files.
+
+    Raises ForgettingError, DamagedFileError, and RuntimeError where the process could not do it.
+    """
     command = [sys.executable, "-m", "lsg.certificate", str(directory)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode == FORGOTTEN:
+        raise ForgettingError(done.stderr.strip())
+    if done.returncode == DAMAGED:
+        verify(directory)  # raises it here too, as what it is
     if done.returncode:
-        raise ForgettingError(done.stderr.strip().splitlines()[-1] if done.stderr else f"{command} failed")
+        raise RuntimeError(f"the proof of {directory} ended with status {done.returncode}: {done.stderr}")
 
 
 def main() -> int:
@@ -139,12 +135,15 @@ def main() -> int:
     )
     parser.add_argument("directory", type=Path)
     directory = parser.parse_args().directory
-    torch.set_num_threads(RunDirectory(directory).job()["threads"])
     try:
+        torch.set_num_threads(read_job(RunDirectory(directory))["threads"])
         report = verify(directory)
-    except (ForgettingError, DamagedFileError) as error:
+    except ForgettingError as error:
         print(error, file=sys.stderr)
-        return 1
+        return FORGOTTEN
+    except (DamagedFileError, UnknownRunError, FileNotFoundError) as error:
+        print(error, file=sys.stderr)
+        return DAMAGED
     probes = "bit-equal" if report.probes_bit_equal else f"within {PROBE_TOLERANCE:g}"
     print(f"{len(report.tasks)} tasks verified: networks bit-equal to those learned, probe logits {probes}")
     return 0

@@ -22,6 +22,10 @@ CLASSES = "classes.json"
 """Name of the file inside an exported one that lists the task's classes, in the order of the logits."""
 
 
+class UnknownTaskError(RuntimeError):
+    """A run has not learned the task that is asked for."""
+
+
 class Standalone(nn.Module):
     """A task's network behind its normalisation: images 0 to 255 `[B, C, H, W]` to logits.
 
@@ -44,13 +48,13 @@ class Standalone(nn.Module):
 def standalone(directory: Path, task: int) -> tuple[Standalone, list[str]]:
     """A learned task's network with its normalisation, in evaluation mode, and its classes' names.
 
-    Raises KeyError for a task that the run has not learned, DamagedFileError for a damaged file and
+    Raises UnknownTaskError for a task that the run has not learned, DamagedFileError for a damaged file and
     FileNotFoundError where there is no run.
     """
     run = RunDirectory(directory)
     learned = run.learned()
     if task not in learned:
-        raise KeyError(f"{directory} has learned tasks {learned}, not task {task}")
+        raise UnknownTaskError(f"{directory} has learned tasks {learned}, not task {task}")
     record = run.record(task)
     network = Standalone(read_run(directory).network(task), **record["pixels"])
     return network.eval(), list(record["classes"])

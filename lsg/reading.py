@@ -1,4 +1,4 @@
-"""Reading a run directory back: every task's network, for use."""
+"""Reading a run directory back: every task's network, from the files alone."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lsg.certificate import PROBE, rebuilt_method
+from torch import Tensor
+
 from lsg.files import DamagedFileError
 from lsg.methods import METHODS
 from lsg.methods.method import Method
-from lsg.networks import NETWORKS
+from lsg.networks import NETWORKS, architecture_of
 from lsg.records import RunDirectory
 
-NEEDED = ("tasks", "method", "network", "image_shape", "settings", "protocol", "seed")
-"""What networks are rebuilt from; each stands in `job.json`."""
+PROBE = "probe.logits"
+"""Name of what a task's file holds beside the method's own tensors (`lsg.certificate`)."""
+NEEDED = ("tasks", "method", "network", "image_shape", "settings", "protocol", "seed", "threads")
+"""What networks are rebuilt from, and how; each stands in `job.json`."""
 
 
 class UnknownRunError(RuntimeError):
@@ -29,9 +32,21 @@ def read_run(directory: Path) -> Method:
     run = RunDirectory(directory)
     method = empty_method(run)
     for task in run.learned():
-        tensors = run.tensors(task)
-        method.restore(task, {name: tensor for name, tensor in tensors.items() if name != PROBE})
+        restore_task(method, run, task)
     return method
+
+
+def restore_task(method: Method, run: RunDirectory, task: int) -> dict[str, Tensor]:
+    """Let the method take up the task's file, after those of all earlier tasks; what the file holds.
+
+    Raises DamagedFileError.
+    """
+    tensors = run.tensors(task)
+    try:
+        method.restore(task, {name: tensor for name, tensor in tensors.items() if name != PROBE})
+    except (KeyError, ValueError, RuntimeError) as error:
+        raise DamagedFileError(run.tensors_path(task), error) from error
+    return tensors
 
 
 def empty_method(run: RunDirectory) -> Method:
@@ -43,6 +58,14 @@ def empty_method(run: RunDirectory) -> Method:
         raise UnknownRunError(
             f"{run.path / 'job.json'} does not fit this checkout ({error}); use the checkout that learned it"
         ) from error
+
+
+def rebuilt_method(job: Mapping[str, Any]) -> Method:
+    """An empty method as a job describes it. Raises ValueError for settings that do not fit the network."""
+    architecture = architecture_of(job["network"], job["image_shape"])
+    kind = METHODS[job["method"]]
+    settings = {name: tuple(v) if isinstance(v, list) else v for name, v in job["settings"].items()}
+    return kind(architecture, kind.Settings(**settings), job["protocol"], job["seed"])
 
 
 def read_job(run: RunDirectory) -> dict[str, Any]:

@@ -21,9 +21,10 @@ from lsg.checkpoint import Checkpoints
 from lsg.cost import FLOAT_BYTES, Size, stored_bytes
 from lsg.data import Task, TaskFolder, TaskSource, load_task
 from lsg.events import EventLog, Report, ignore
-from lsg.files import DamagedFileError, write_json
+from lsg.files import write_json
 from lsg.methods import METHODS
 from lsg.methods.method import DECISION_SPLIT, Lesson, Method, Protocol
+from lsg.reading import PROBE, rebuilt_method, restore_task
 from lsg.records import FORMAT, LAST_RECORD, Record, RunDirectory
 from lsg.settings import require
 from lsg.training import Trainer, TrainSettings
@@ -129,7 +130,7 @@ class Sequence:
         self.job, self.run = job, run
         self.log = EventLog(run.path / "events.jsonl", report)
         self.checkpoints = Checkpoints(run.path, checkpoint_seconds)
-        self.method: Method = certificate.rebuilt_method(run.job())
+        self.method: Method = rebuilt_method(run.job())
         self.trainer = Trainer(job.train, job.seed, self.log, self.checkpoints, job.device)
         self.records: dict[int, Record] = {}
         self.previous: str | None = None
@@ -151,9 +152,7 @@ class Sequence:
 
     def _start_from(self, run: RunDirectory) -> None:
         for task in run.job()["tasks"]:
-            tensors = run.tensors(task)
-            tensors.pop(certificate.PROBE)
-            self.method.restore(task, tensors)
+            restore_task(self.method, run, task)
         self.given_weights = self.method.weights()
 
     def _own_weights(self) -> tuple[int, int]:
@@ -161,13 +160,7 @@ class Sequence:
         return allocated - given, used - given_used
 
     def _restore(self, number: int) -> None:
-        tensors = self.run.tensors(number)
-        self._count(tensors)
-        tensors.pop(certificate.PROBE)
-        try:
-            self.method.restore(number, tensors)
-        except (KeyError, ValueError, RuntimeError) as error:
-            raise DamagedFileError(self.run.tensors_path(number), error) from error
+        self._count(restore_task(self.method, self.run, number))
         self._note(number, self.run.record(number))
         self.trainer.global_epoch += sum(stage["epochs"] for stage in self.records[number]["stages"])
 
@@ -200,7 +193,7 @@ class Sequence:
         """Write the task's tensors; its record, evaluated and fingerprinted."""
         network, shape = self.method.network(task.number), self.method.architecture.image_shape
         logits = certificate.probe_logits(network, shape)
-        tensors = self.method.tensors(task.number) | {certificate.PROBE: logits}
+        tensors = self.method.tensors(task.number) | {PROBE: logits}
         self._count(tensors)
         split = DECISION_SPLIT[self.job.protocol]
         record: Record = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Any
 
 
 def require(condition: bool, name: str, value: object, allowed: str) -> None:
@@ -14,3 +15,10 @@ def require(condition: bool, name: str, value: object, allowed: str) -> None:
 def require_one_of(name: str, value: object, allowed: Collection[str]) -> None:
     """Raise ValueError unless `value` is one of the allowed words."""
     require(value in allowed, name, value, "one of " + ", ".join(allowed))
+
+
+def require_own(settings: Any, names: Collection[str]) -> None:
+    """Raise ValueError where one of these fields has not the default of its class."""
+    for name in names:
+        own, value = getattr(type(settings), name), getattr(settings, name)
+        require(value == own, name, value, f"{own!r}, which makes this method what it is")

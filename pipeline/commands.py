@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from lsg.bank import ForgettingError
 from lsg.certificate import Report
-from lsg.export import export
+from lsg.export import UnknownTaskError, export
 from lsg.files import DamagedFileError
 from pipeline.errors import UserError
 from pipeline.estimate import estimate, paper_overrides, say_left_out
@@ -72,6 +73,8 @@ def _tables(arguments: Arguments) -> None:
         _show_tables([arguments.benchmark] if arguments.benchmark else read_values(PARAMS_FILE)["benchmarks"])
         return
     params, bench = _params(arguments), _bench(arguments)
+    if arguments.overrides:
+        print("tables: of what was learned last; -S changes nothing in them", file=sys.stderr)
     for benchmark in params.benchmarks:
         _write_tables(benchmark, bench)
 
@@ -96,16 +99,16 @@ def _sweep(arguments: Arguments) -> None:
 
 
 def _plan(arguments: Arguments) -> None:
-    params = load_params()
-    paper = paper_overrides(params) if arguments.paper else []
+    params = load_params(PARAMS_FILE, arguments.overrides)
+    chosen = [*(paper_overrides(params) if arguments.paper else []), *arguments.overrides]
     if arguments.overrides_only:
         if not arguments.paper:
             raise UserError("--overrides prints those of the paper; write plan --paper --overrides")
-        print(" ".join(f"-S {override}" for override in paper))
+        print(" ".join(f"-S {shlex.quote(override)}" for override in chosen))
         return
     if arguments.paper:
         say_left_out(params)
-    estimate(load_params(PARAMS_FILE, [*paper, *arguments.overrides]), _bench(arguments))
+    estimate(load_params(PARAMS_FILE, chosen), _bench(arguments))
 
 
 def _status(arguments: Arguments) -> None:
@@ -159,11 +162,12 @@ def _record(arguments: Arguments) -> None:
 
 
 def _export(arguments: Arguments) -> None:
+    restore(DATA.parent, RunStore.from_environment())
     require_whole(arguments.directory)
     try:
         export(arguments.directory, arguments.task, arguments.to)
-    except (DamagedFileError, KeyError) as error:
-        raise UserError(str(error.args[0] if isinstance(error, KeyError) else error)) from error
+    except (DamagedFileError, UnknownTaskError) as error:
+        raise UserError(str(error)) from error
     print(
         f"{arguments.to}: task {arguments.task}, uint8 images [B, C, H, W] to logits; "
         "torch.export.load(...).module()"

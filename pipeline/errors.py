@@ -1,5 +1,8 @@
 """The one error that a person is meant to read, and other errors as one line."""
 
+AGAIN = "give `cl-lsg run` or `dvc repro -f` again"
+"""The remedy for results that are missing or damaged: finished units are found, the others learned."""
+
 
 class UserError(Exception):
     """Something outside the code is wrong: an input, a setting, the disk.

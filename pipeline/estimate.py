@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from lsg.cost import training_macs
 from lsg.networks import Architecture
 from pipeline.benchmarks import SOURCES
 from pipeline.benchmarks.settings import DataSettings
+from pipeline.execution.machine import cores
 from pipeline.execution.progress import clock
 from pipeline.params import Experiment, Params, resolve
 from pipeline.stage import Bench
@@ -31,7 +31,7 @@ Shape = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Nominal:
-    """A source's size, known without reading it. `tests` images a class are a split of their own."""
+    """A source's size, known without reading it. `own_test`: its test images are further ones."""
 
     image_shape: Shape
     classes: int
@@ -65,7 +65,7 @@ def estimate(params: Params, bench: Bench) -> None:
     for experiment in experiments:
         if missing := missing_data(experiment):
             print(f"{experiment.benchmark}: its stage prepare will fail, because {missing}")
-    workers = bench.machine.workers or max(1, len(os.sched_getaffinity(0)) // bench.machine.threads)
+    workers = bench.machine.workers or max(1, cores() // bench.machine.threads)
     total = 0.0
     for experiment in experiments:
         manifest = _manifest(experiment, bench.data / "tasks" / experiment.benchmark)
@@ -86,7 +86,7 @@ def missing_data(experiment: Experiment) -> str | None:
     return f"its images are not at {data.folder}; {remedy}"
 
 
-def hours_bound(units: list[Unit], mac_seconds: float, workers: int) -> float:
+def seconds_bound(units: list[Unit], mac_seconds: float, workers: int) -> float:
     """Seconds at best: the work shared out among the workers, but no less than the longest unit."""
     macs = [unit.macs for unit in units]
     return max(sum(macs) / workers, max(macs, default=0)) * mac_seconds
@@ -124,7 +124,7 @@ def _seconds(plan: Plan, workers: int) -> float:
     batch, architecture = experiment.train.batch_size, plan.architecture
     step = step_seconds(architecture, classes, batch, plan.numerics.device)
     mac_seconds = step / training_macs(architecture, architecture.streams, classes, batch)
-    seconds = sum(hours_bound(units, mac_seconds, workers) for units in stages)
+    seconds = sum(seconds_bound(units, mac_seconds, workers) for units in stages)
     steps = sum(unit.steps for units in stages for unit in units)
     print(
         f"{experiment.benchmark}: {sum(map(len, stages))} units ({len(plan.tasks)} tasks, seeds "

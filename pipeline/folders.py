@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
+import errno
 import filecmp
 import os
 import shutil
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
+@contextmanager
+def aside(out: Path) -> Iterator[Path]:
+    """An empty folder of this process's own on the disk of `out`, to be renamed to it; else it is gone after.
+
+    It has the name of `out` and lies a folder deeper, so that nobody takes it, or what a kill leaves of it,
+    for what lies beside `out`.
+    """
+    own = out.with_name(f".{out.name}.{os.getpid()}.partial")
+    shutil.rmtree(own, ignore_errors=True)
+    try:
+        (own / out.name).mkdir(parents=True)
+        yield own / out.name
+    finally:
+        shutil.rmtree(own, ignore_errors=True)
+
+
 def put_in_place(partial: Path, out: Path) -> None:
-    """Make `partial`, written beside it, the folder `out`, durably. Raises OSError; `out` stays then."""
+    """Make `partial`, written aside, the folder `out`, durably. Raises OSError; `out` stays then."""
     old = out.with_name(f".{out.name}.{os.getpid()}.old")
     shutil.rmtree(old, ignore_errors=True)
     if out.exists():
@@ -22,7 +40,19 @@ def put_in_place(partial: Path, out: Path) -> None:
             old.rename(out)
         raise
     _sync_folder(out.parent)
-    shutil.rmtree(old, ignore_errors=True)
+    for replaced in out.parent.glob(f".{out.name}.*.old"):  # by this process, or by one that died here
+        shutil.rmtree(replaced, ignore_errors=True)
+
+
+def rename_unless_there(partial: Path, out: Path) -> bool:
+    """Make `partial` the folder `out`; False where that holds files, when the disk itself refuses."""
+    try:
+        partial.rename(out)
+    except OSError as error:
+        if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+            raise
+        return False
+    return True
 
 
 def holds_the_same(folder: Path, other: Path) -> bool:

@@ -316,7 +316,8 @@ def _sentence(error: Any, where: str, allowed: list[str]) -> str:
     if error["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         inner = INNER.get(str(error["loc"][0])) if not where else None
         names = list(inner.model_fields) if inner and len(error["loc"]) > 1 else allowed
-        return f"{place}: unknown key; allowed: {', '.join(names)}"
+        known = f"allowed: {', '.join(names)}" if names else "there is nothing to set"
+        return f"{place}: unknown key; {known}"
     if error["type"] in ("missing", "missing_argument"):
         return f"{place}: is missing"
     if error["type"] == "value_error":

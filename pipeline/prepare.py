@@ -8,7 +8,6 @@ it meanwhile is not disturbed.
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -25,7 +24,7 @@ from pipeline.benchmarks.orders import numbered
 from pipeline.benchmarks.settings import DataSettings
 from pipeline.benchmarks.tasks_file import read_tasks
 from pipeline.errors import UserError
-from pipeline.folders import holds_the_same, put_in_place
+from pipeline.folders import aside, holds_the_same, put_in_place
 from pipeline.locks import held
 from pipeline.split import TaskData, split_tasks
 
@@ -59,9 +58,7 @@ def _replaced(
     """Writes the folder aside and, unless `out` holds the same, in its place; returns the manifest."""
     for leftover in (*out.parent.glob(f".{out.name}.*.partial"), *out.parent.glob(f".{out.name}.*.old")):
         shutil.rmtree(leftover, ignore_errors=True)  # of a process that died: this one holds the lock
-    partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
-    try:
-        partial.mkdir()
+    with aside(out) as partial:
         records = [_write_task(task, partial) for task in tasks]
         manifest = {
             "format": FORMAT,
@@ -77,8 +74,6 @@ def _replaced(
         write_json(partial / MANIFEST, manifest)
         if not holds_the_same(partial, out):
             put_in_place(partial, out)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return manifest
 
 

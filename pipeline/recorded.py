@@ -21,7 +21,7 @@ from typing import Any
 from lsg import digest
 from lsg.files import write_bytes, write_json
 from pipeline.errors import UserError
-from pipeline.folders import put_in_place
+from pipeline.folders import aside, put_in_place
 from pipeline.planned import Planned, standing
 from pipeline.report.frames import Frames, frames_of, read_frames
 from pipeline.report.paper.writing import CLAIMS
@@ -179,14 +179,9 @@ def _write_findings(frames: Frames, note: str, folder: Path) -> None:
 @contextmanager
 def _replaced(folder: Path) -> Iterator[Path]:
     """A new folder that takes the place of `folder` when it is whole."""
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
+    with aside(folder) as partial:
         yield partial
         put_in_place(partial, folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _utc(seconds: float) -> str:

@@ -13,11 +13,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from lsg.methods.cl_lsg import ClLsg, ClLsgSettings
+from lsg.methods.cl_lsg import PARTS, ClLsg, ClLsgSettings
+from lsg.settings import require_own
 
 
 @dataclass(frozen=True)
-class GrowTargetSettings(ClLsgSettings):
+class _RowSettings(ClLsgSettings):
+    """CL-LSG's coefficients, of which a row decides which parts there are."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_own(self, PARTS)
+
+
+@dataclass(frozen=True)
+class GrowTargetSettings(_RowSettings):
     """No part but growth."""
 
     selective: bool = False
@@ -26,7 +36,7 @@ class GrowTargetSettings(ClLsgSettings):
 
 
 @dataclass(frozen=True)
-class GrowSelSettings(ClLsgSettings):
+class GrowSelSettings(_RowSettings):
     """Growth and m^s."""
 
     attentive: bool = False
@@ -34,7 +44,7 @@ class GrowSelSettings(ClLsgSettings):
 
 
 @dataclass(frozen=True)
-class GrowSelLsgSettings(ClLsgSettings):
+class GrowSelLsgSettings(_RowSettings):
     """Growth, m^s and m^a."""
 
     retrain: bool = False

@@ -43,6 +43,8 @@ from lsg.workspace import Workspace
 
 REUSE, GROW = 1, 2
 GrowFrom = Literal["reused", "picked"]
+PARTS = ("selective", "attentive", "retrain")
+"""Settings that say which parts of the method there are (table 8)."""
 SHUT = -1.0
 """Logit of a released kernel that may not be trained: always off, and without a gradient at weight 0."""
 

@@ -21,7 +21,7 @@ from lsg.data import Task
 from lsg.methods.dense import Dense
 from lsg.methods.method import Lesson, Protocol
 from lsg.networks.architecture import HEAD, Architecture
-from lsg.settings import require, require_one_of
+from lsg.settings import require, require_one_of, require_own
 from lsg.training import Stage, Trainer
 from lsg.workspace import Grids
 
@@ -45,6 +45,10 @@ class SequentialSettings(FineTuneSettings):
     """Fine-tune's, with one network for all tasks."""
 
     start: Start = "sequential"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_own(self, ["start"])
 
 
 class FineTune(Dense):

@@ -11,15 +11,16 @@ Learned for a task: m^g, new kernels, biases, BatchNorm, head. Stored: the kerne
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, get_args
 
 from lsg.bank import Solution
 from lsg.data import Task
-from lsg.methods.cl_lsg import REUSE, ClLsg, ClLsgSettings
+from lsg.methods.cl_lsg import PARTS, REUSE, ClLsg, ClLsgSettings
 from lsg.methods.method import Growing, Lesson
 from lsg.networks.architecture import Architecture, Widths
-from lsg.settings import require, require_one_of
+from lsg.settings import require, require_one_of, require_own
 from lsg.settling import settled
 from lsg.training import Trainer
 from lsg.widths import cap_widths
@@ -44,6 +45,7 @@ class GrowSettings(ClLsgSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        require_own(self, PARTS)
         require_one_of("when", self.when, get_args(When))
         rising = all(size > 0 for size in self.sizes) and list(self.sizes) == sorted(self.sizes)
         require(rising, "sizes", self.sizes, "sizes over 0 that do not fall from task to task")
@@ -56,6 +58,10 @@ class Grow(ClLsg):
     extends: ClassVar[str | None] = "cl-lsg"
     grows: ClassVar[Growing | None] = "default"
     settings: GrowSettings
+
+    @classmethod
+    def growing(cls, settings: Mapping[str, Any]) -> Growing | None:
+        return "target" if settings.get("when") == "target" else cls.grows
 
     @classmethod
     def most_epochs(cls, settings: Any, epochs: int, first: bool) -> int:

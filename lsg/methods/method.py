@@ -59,14 +59,19 @@ class Method(ABC):
     looks_ahead: ClassVar[bool] = False
     """Whether `remaining` decides anything. Then a run that has begun cannot go on with more tasks."""
     forgets: bool = False
-    """Whether learning a task may change earlier tasks' networks. Then there is no certificate, each task's
-    file holds the whole state after it, and restoring it replaces the state before."""
+    """Whether learning a task may change earlier tasks' networks. Then only the last task's network can be
+    certified; each file holds the whole state after its task, and restoring it replaces the state before."""
     remaining: int | None = None
     """How many tasks follow the one that is learned next; None where nobody knows."""
 
     def __init__(self, architecture: Architecture, settings: Any, protocol: Protocol, seed: int) -> None:
         self.architecture, self.settings = architecture, settings
         self.protocol, self.seed = protocol, seed
+
+    @classmethod
+    def growing(cls, settings: Mapping[str, Any]) -> Growing | None:
+        """`grows` with these settings, as a run's files have them."""
+        return cls.grows
 
     @classmethod
     def most_epochs(cls, settings: Any, epochs: int, first: bool) -> int:

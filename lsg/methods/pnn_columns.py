@@ -65,7 +65,7 @@ class Adapter(nn.Module):
         """What is added, from the layer's inputs in earlier columns: `[N, C_j, H, W]` or flattened."""
         flat = inputs[0].dim() == 2
         maps = [
-            scale * (h.view(len(h), channels, -1, 1) if flat else h)
+            scale * (h.unflatten(1, (channels, -1)).unsqueeze(-1) if flat else h)
             for scale, channels, h in zip(self.scales, self.channels, inputs, strict=True)
         ]
         reduced = torch.relu(self.reduce(torch.cat(maps, 1)))

@@ -25,6 +25,8 @@ def _load(root: Path, settings: DataSettings) -> Images:
         raise UserError(f"{root} is not there; set data.folder to a tree train/<class>/*, test/<class>/*")
     if (root / "train").is_dir():
         _require_no_other(root)
+    elif [path.name for path in subfolders(root)] == ["test"]:
+        raise UserError(f"{root} holds test and no train; put the images to learn from into train/<class>/*")
     train = class_files([root / "train" if (root / "train").is_dir() else root])
     if not train:
         raise UserError(f"{root} holds no class folders; it needs train/<class>/* or <class>/*")

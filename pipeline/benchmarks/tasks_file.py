@@ -42,6 +42,8 @@ def _task(entry: object, number: int, path: Path) -> tuple[str, tuple[str, ...]]
     if not isinstance(entry, dict) or set(entry) != {"name", "classes"}:
         raise UserError(f"tasks file {path}: task {number} does not have name and classes alone; {SHAPE}")
     classes = entry["classes"]
-    if not isinstance(classes, list) or not all(isinstance(name, str) for name in [entry["name"], *classes]):
+    if not isinstance(classes, list):
+        raise UserError(f"tasks file {path}: the classes of task {number} are no list; {SHAPE}")
+    if not all(isinstance(name, str) for name in [entry["name"], *classes]):
         raise UserError(f"tasks file {path}: task {number} has a name that is no text; quote it")
     return entry["name"], tuple(classes)

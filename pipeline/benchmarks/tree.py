@@ -67,18 +67,24 @@ def subfolders(folder: Path) -> list[Path]:
 def class_files(folders: Sequence[Path]) -> dict[str, list[Path]]:
     """Image files by class name, over the class folders inside all `folders`; files by name.
 
-    The classes come in the order of their names. What is no image is left out with one warning. Raises
+    The classes come in the order of their names. Folders inside a class, and what is no image, are left out
+    with a warning each. Raises
     UserError for a class without images, or with a name that no file of text can hold.
     """
     files: dict[str, list[Path]] = {}
     others: list[Path] = []
+    deeper: list[Path] = []
     for folder in folders:
         for path in subfolders(folder):
             _require_text(path)
             inside = [file for file in path.iterdir() if not file.name.startswith(".")]
             images = [file for file in inside if file.suffix.lower() in SUFFIXES]
             files.setdefault(path.name, []).extend(images)
-            others += [file for file in inside if file.suffix.lower() not in SUFFIXES]
+            rest = [file for file in inside if file.suffix.lower() not in SUFFIXES]
+            deeper += [path for path in rest if path.is_dir()]
+            others += [path for path in rest if not path.is_dir()]
+    if deeper:
+        _LOG.warning("%d folders inside classes are not read, such as %s", len(deeper), min(deeper))
     if others:
         _LOG.warning("%d files that are no images are left out, such as %s", len(others), min(others))
     for name, paths in files.items():

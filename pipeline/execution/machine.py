@@ -51,6 +51,13 @@ class Machine:
         return Numerics(torch.__version__, self.threads, "cuda" if wants_gpu else "cpu")
 
 
+def cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def read_machine(given: Mapping[str, Any] | None = None) -> Machine:
     """Settings from CL_LSG_* variables; those in `given` that are not None win.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 from pipeline.errors import UserError, first_line
 from pipeline.execution.board import TICK_SECONDS, Board
-from pipeline.execution.machine import Machine
+from pipeline.execution.machine import Machine, cores
 from pipeline.units.store import RunStore, learn_and_listen
 from pipeline.units.unit import Unit
 
@@ -98,7 +97,7 @@ def cluster(machine: Machine, data: int) -> Iterator[None]:
         return
     own = machine.address == "local"
     wanted = (machine.workers or 0) * machine.threads
-    cpus = max(wanted, len(os.sched_getaffinity(0)))
+    cpus = max(wanted, cores())
     limits = {"num_cpus": cpus, "object_store_memory": OBJECT_STORE_BYTES + data}
     _start(machine.address, limits if own else {})
     try:

@@ -14,7 +14,7 @@ import pandas as pd
 from lsg.methods import METHODS
 from lsg.methods.cl_lsg import ClLsg
 from lsg.methods.method import DECISION_SPLIT
-from pipeline.errors import UserError
+from pipeline.errors import AGAIN, UserError
 from pipeline.units.histories import Learned, history
 from pipeline.units.records import UnitDirectory, open_unit, read_json
 
@@ -116,14 +116,14 @@ def _places(listing: Path) -> list[str]:
     content = read_json(listing)
     places = content.get("units") if isinstance(content, dict) else None
     if not isinstance(places, dict):
-        raise UserError(f"{listing} is damaged: it lists no units; delete it and run `dvc repro -f`")
+        raise UserError(f"{listing} is damaged: it lists no units; delete it and {AGAIN}")
     return [str(place) for place in places.values()]
 
 
 def _finished(directory: Path) -> UnitDirectory:
     unit = open_unit(directory)
     if not unit.finished:
-        raise UserError(f"{directory} is not finished; run `dvc repro -f`")
+        raise UserError(f"{directory} is not finished; {AGAIN}")
     return unit
 
 
@@ -133,7 +133,7 @@ def _common_protocol(benchmark: str, units: Sequence[UnitDirectory]) -> str:
             raise UserError(f"{unit.path} belongs to {unit.definition.benchmark}, not to {benchmark}")
     protocols = sorted({unit.definition.protocol for unit in units})
     if len(protocols) > 1:
-        raise UserError(f"{benchmark} lists units of protocols {' and '.join(protocols)}; run `dvc repro -f`")
+        raise UserError(f"{benchmark} lists units of protocols {' and '.join(protocols)}; {AGAIN}")
     return protocols[0]
 
 
@@ -160,9 +160,7 @@ def _require_same_seeds(frames: Frames) -> None:
 
 
 def _missing(method: str, seed: int, task: int) -> UserError:
-    return UserError(
-        f"({method}, seed {seed}, task {task}) is missing though others have it; run `dvc repro -f`"
-    )
+    return UserError(f"({method}, seed {seed}, task {task}) is missing though others have it; {AGAIN}")
 
 
 def _frame(runs: Runs, rows_of: Callable[[Sequence[Learned]], Iterable[Row]], columns: str) -> pd.DataFrame:

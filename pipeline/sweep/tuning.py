@@ -32,6 +32,7 @@ from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler
 from ray.tune.search.basic_variant import BasicVariantGenerator
 
+_LOG = logging.getLogger(__name__)
 ACCURACY, LEARNED = "validation_accuracy", "training_iteration"
 REDUCTION = 3
 """ASHA lets the best third go on, at 1, 3, 9, ... learned tasks."""
@@ -68,14 +69,16 @@ def run_trials(sweep: Sweep, listener: Listener) -> None:
 def learn_trial(config: dict[str, Any], sweep: Sweep, tasks: SharedTasks) -> None:
     """What a worker does for a trial: learn its units from the tasks and report every learned task.
 
-    A fault is left in the directory of its unit; only a disk that fails or a worker that dies is tried again.
+    A fault of a unit is left in its directory too; only a disk that fails or a worker that dies is tried
+    again.
     """
+    values = sweep.values(config)
     try:
-        _learn(sweep.study, sweep.values(config), tasks)
+        _learn(sweep.study, values, tasks)
     except OSError:
         raise
-    except Exception:  # the unit's directory holds it, and trying again would not help
-        return
+    except Exception as error:  # trying again would not help
+        _LOG.warning("the trial with %s ended: %s", values, first_line(error))
 
 
 def _learn(study: Study, values: Values, source: SharedTasks) -> None:

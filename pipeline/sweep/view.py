@@ -8,7 +8,7 @@ the sweep again completes the view.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pipeline.errors import first_line
 from pipeline.sweep.choice import Row, choose, rule
@@ -39,12 +39,9 @@ class SweepView:
         self._runs: dict[int, str] = {}
         self._logged: dict[int, int] = {}
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Without the connection, which does not outlive its process."""
-        return {"_sweep": self._sweep, "_uri": self._uri}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(**{name.removeprefix("_"): value for name, value in state.items()})  # type: ignore[misc]
+    def __reduce__(self) -> tuple[type[SweepView], tuple[Sweep, str | None]]:
+        """Pickled without the connection, which does not outlive its process."""
+        return SweepView, (self._sweep, self._uri)
 
     def show(self, row: Row, over: bool) -> None:
         """Write what the trial gained; when it is over, what it came to."""

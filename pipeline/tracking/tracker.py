@@ -191,6 +191,7 @@ class MlflowTracker:
         else:
             for damage in damages:
                 _LOG.warning("MLflow does not show all of its run: %s", damage)
+            self._warned = False
             self._wait = _FIRST_WAIT
             self._next = time.monotonic() + self._interval
 
@@ -242,6 +243,7 @@ class MlflowTracker:
                 "MLflow's store %s cannot be written (%s); training goes on, the view is completed later",
                 self._uri,
                 first_line(error),
+                exc_info=not isinstance(error, _store_faults()),
             )
             self._warned = True
         self._forget()

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from lsg.evaluation import average, backward_transfer, forgetting
-from pipeline.errors import UserError
+from pipeline.errors import AGAIN, UserError
 from pipeline.units.records import Record, Size, UnitDirectory, start_of
 
 
@@ -66,7 +66,7 @@ def _claim(holders: dict[int, UnitDirectory], task: int, unit: UnitDirectory) ->
         names = " and ".join(sorted((first.name, unit.name)))
         raise UserError(
             f"task {task} of {unit.definition.method}, seed {unit.definition.seed}, is in two units: "
-            f"{names}; run `dvc repro -f`, or list one of them only"
+            f"{names}; {AGAIN}, or list one of them only"
         )
 
 
@@ -79,6 +79,6 @@ def _learned(unit: UnitDirectory, task: int, before: Sequence[Learned]) -> Learn
     if sorted(row) != list(range(1, task + 1)):
         raise UserError(
             f"{unit.file(task, 'json')} is damaged: its row has accuracies of tasks {sorted(row)}, not of "
-            f"1 to {task}; move its directory away and run `dvc repro -f`"
+            f"1 to {task}; move its directory away and {AGAIN}"
         )
     return Learned(record, row, size, unit.seconds().get(task), unit)

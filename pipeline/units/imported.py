@@ -7,7 +7,6 @@ What does not hold together stays outside. Epochs in the log and seconds are tak
 
 from __future__ import annotations
 
-import errno
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from lsg.bank import ForgettingError
 from lsg.evaluation import average, backward_transfer, forgetting
 from pipeline.archives import unpacked
 from pipeline.errors import UserError, first_line
+from pipeline.folders import aside, rename_unless_there
 from pipeline.units.proven import JOB, prove
 from pipeline.units.records import EVENTS, SECONDS, Tail, UnitDirectory, damage_named, open_unit, read_json
 from pipeline.units.store import DEFINITION, RESULT, RunStore
@@ -132,22 +132,14 @@ def _copy(unit: UnitDirectory, place: Path) -> bool:
     False where another process has brought or finished the unit since. Raises UserError where one has begun
     it.
     """
-    partial = place.with_name(f".{place.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
+    with aside(place) as partial:
         for file in _files(unit):
             shutil.copy2(file, partial / file.name)
-        partial.rename(place)
-    except OSError as error:
-        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-            raise
-        if not (place / RESULT).exists():
-            raise _begun(place) from error
-        return False
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return True
+        if rename_unless_there(partial, place):
+            return True
+    if not (place / RESULT).exists():
+        raise _begun(place)
+    return False
 
 
 def _files(unit: UnitDirectory) -> Iterator[Path]:

@@ -8,7 +8,6 @@ checked first: a link shares what a fault of the disk does to a file.
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import shutil
@@ -17,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline.errors import UserError
+from pipeline.folders import aside, rename_unless_there
 from pipeline.units.proven import require_unchanged
 from pipeline.units.store import LOCK, RESULT, RunStore
 from pipeline.units.unit import Unit
@@ -57,35 +57,17 @@ def restore(data: Path, store: RunStore) -> None:
             _LOG.warning("%s is learned again, since its kept copy %s", directory, error)
             continue
         with _linked(kept, directory) as partial:
-            _rename_unless_there(partial, directory)
+            rename_unless_there(partial, directory)
 
 
 @contextmanager
 def _linked(source: Path, directory: Path) -> Iterator[Path]:
-    """A folder of this process's own on the disk of `directory` that holds the files of `source`.
-
-    It lies deeper than units do, so that nobody takes it, or what a kill leaves of it, for one.
-    """
-    own = directory.with_name(f".{directory.name}.{os.getpid()}.partial")
-    partial = own / directory.name
-    shutil.rmtree(own, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
+    """A folder aside of `directory` that holds the files of `source`."""
+    with aside(directory) as partial:
         for file in source.iterdir():
             if file.name != LOCK:
                 _link_file(file, partial / file.name)
         yield partial
-    finally:
-        shutil.rmtree(own, ignore_errors=True)
-
-
-def _rename_unless_there(partial: Path, directory: Path) -> None:
-    """The disk itself refuses to rename a folder to one that holds files."""
-    try:
-        partial.rename(directory)
-    except OSError as error:
-        if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
-            raise
 
 
 def _link_file(source: Path, path: Path) -> None:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from lsg.files import DamagedFileError
 from lsg.records import RunDirectory
-from pipeline.errors import UserError
+from pipeline.errors import AGAIN, UserError
 
 DEFINITION = "unit.json"
 EVENTS = "events.jsonl"
@@ -205,7 +205,7 @@ def start_of(unit: UnitDirectory) -> UnitDirectory | None:
     if len(found) != 1:
         raise UserError(
             f"{unit.path} starts from unit {start[:12]}, of which {len(found)} directories exist beside it; "
-            "run `dvc repro -f`"
+            f"{AGAIN}"
         )
     return open_unit(found[0])
 
@@ -257,15 +257,15 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_bytes())
     except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}); run `dvc repro -f`") from error
+        raise UserError(f"{path} cannot be read ({error.strerror}); {AGAIN}") from error
     except ValueError as error:
-        raise UserError(f"{path} is damaged: {error}; move it away and run `dvc repro -f`") from error
+        raise UserError(f"{path} is damaged: {error}; move it away and {AGAIN}") from error
 
 
 def _read_object(path: Path) -> dict[str, Any]:
     content = read_json(path)
     if not isinstance(content, dict):
-        raise UserError(f"{path} is damaged: not a JSON object; move it away and run `dvc repro -f`")
+        raise UserError(f"{path} is damaged: not a JSON object; move it away and {AGAIN}")
     return content
 
 
@@ -276,5 +276,5 @@ def _parse(path: Path, validate: Callable[[Any], _T]) -> _T:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise UserError(
-            f"{path} is damaged: {where}: {first['msg']}; move its directory away and run `dvc repro -f`"
+            f"{path} is damaged: {where}: {first['msg']}; move its directory away and {AGAIN}"
         ) from error

@@ -40,8 +40,12 @@ class RunStore:
 
     @classmethod
     def from_environment(cls) -> RunStore:
-        """The store at CL_LSG_RUNS, or `runs` of the checkout."""
-        return cls(Path(os.environ.get("CL_LSG_RUNS") or checkout() / "runs").absolute())
+        """The store at CL_LSG_RUNS, or `runs` of the checkout. Raises UserError if a file is in the way."""
+        root = Path(os.environ.get("CL_LSG_RUNS") or checkout() / "runs").absolute()
+        there = next(path for path in (root, *root.parents) if path.exists())
+        if not there.is_dir():
+            raise UserError(f"units cannot lie in {root}: {there} is a file; set CL_LSG_RUNS to a folder")
+        return cls(root)
 
     def directory(self, unit: Unit) -> Path:
         return self.root / unit.benchmark / unit.method / f"{unit.label}-{unit.key[:12]}"
@@ -113,13 +117,15 @@ def run_unit(
     `report` gets each event; `tasks` come by default from the unit's prepared folder. A failure leaves its
     traceback in the unit's error.txt and is raised again.
     """
+    from lsg import sequence  # imports torch
+
     with store.lock(unit) as directory:
         result = store.result(unit)
         if result is not None:
             return result
         _define(directory, unit)
         try:
-            return _learn(unit, store, directory, report, checkpoint_seconds, tasks)
+            return sequence.learn_sequence(job_of(unit, store, tasks), directory, report, checkpoint_seconds)
         except Exception:
             with suppress(OSError):  # a full disk must not hide what failed
                 (directory / FAULT).write_text(traceback.format_exc(), encoding="utf-8")
@@ -150,22 +156,6 @@ class _Ear(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self.heard.append(record.getMessage())
-
-
-def _learn(
-    unit: Unit,
-    store: RunStore,
-    directory: Path,
-    report: Report,
-    checkpoint_seconds: float,
-    tasks: TaskSource | None,
-) -> dict[str, Any]:
-    import torch
-
-    from lsg import sequence
-
-    torch.set_num_threads(unit.numerics.threads)
-    return sequence.learn_sequence(job_of(unit, store, tasks), directory, report, checkpoint_seconds)
 
 
 def job_of(unit: Unit, store: RunStore, tasks: TaskSource | None = None) -> Job:

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from lsg.data import TaskFolder, load_task, normalised
-from lsg.export import CLASSES, export
+from lsg.export import CLASSES, UnknownTaskError, export
 from lsg.methods import METHODS
 from lsg.methods.cl_lsg import ClLsgSettings
 from lsg.networks import NETWORKS
@@ -68,6 +68,23 @@ def test_raw_images_get_the_learned_networks_answers_in_a_process_without_the_li
     assert int(done.stdout) == len(task.test)
 
 
+@pytest.mark.parametrize("method", ["pnn", "den", "apd", "cpg", "sequential"])
+def test_a_later_task_of_each_kind_of_method_takes_any_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    monkeypatch.setattr("lsg.sequence.certificate.verify_in_fresh_process", lambda path: None)
+    data, train = write_tiny_tasks(tmp_path / "tiny", 2), TrainSettings(epochs=1, batch_size=8)
+    settings, goals = METHODS[method].Settings(), {1: 0.0, 2: 0.0}
+    job = Job("tiny", method, "paper", 1, (1, 2), data, {"name": "tiny"}, train, settings, goals)
+    learn_sequence(job, tmp_path / "run")
+    export(tmp_path / "run", 2, tmp_path / "task.pt2")
+    task = load_task(TaskFolder(data), 2)
+    network, program = read_run(tmp_path / "run").network(2), torch.export.load(tmp_path / "task.pt2")
+    for images in (task.test.images[:1], task.test.images[:5]):
+        logits = network(normalised(images, task, "cpu", torch.float32))
+        assert torch.allclose(program.module()(images), logits, atol=1e-5)
+
+
 def test_the_names_of_the_classes_are_inside(learned: tuple[Path, Path], tmp_path: Path) -> None:
     directory, data = learned
     export(directory, 2, tmp_path / "task.pt2")
@@ -86,6 +103,6 @@ def test_what_a_later_task_added_is_not_in_an_earlier_tasks_file(learned: tuple[
 
 
 def test_a_task_that_was_not_learned_is_named(learned: tuple[Path, Path], tmp_path: Path) -> None:
-    with pytest.raises(KeyError, match=r"has learned tasks \[1, 2\], not task 3"):
+    with pytest.raises(UnknownTaskError, match=r"has learned tasks \[1, 2\], not task 3"):
         export(learned[0], 3, tmp_path / "task.pt2")
     assert not list(tmp_path.iterdir())

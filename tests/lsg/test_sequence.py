@@ -21,7 +21,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from lsg import certificate, digest, evaluation, optimizers
+from lsg import digest, evaluation, optimizers
 from lsg.bank import Bank, ForgettingError, Solution
 from lsg.certificate import verify, verify_in_fresh_process
 from lsg.data import TaskFolder, load_task
@@ -29,6 +29,7 @@ from lsg.files import DamagedFileError
 from lsg.methods import METHODS
 from lsg.methods.fine_tune import FineTuneSettings
 from lsg.networks import NETWORKS
+from lsg.reading import rebuilt_method, restore_task
 from lsg.records import LAST_RECORD, RunDirectory
 from lsg.sequence import Job, learn_sequence
 from lsg.stepper import Stepper
@@ -151,11 +152,9 @@ def test_sequential_fine_tuning_has_one_network_and_shows_what_it_forgets(data: 
     assert not result["certificate"]["verified"]
     record, run = RunDirectory(tmp_path / "own").record(3), RunDirectory(tmp_path / "own")
     assert record["size"]["allocated"] == 1.0
-    method = certificate.rebuilt_method(run.job())
+    method = rebuilt_method(run.job())
     for task in (1, 2, 3):
-        tensors = run.tensors(task)
-        tensors.pop(certificate.PROBE)
-        method.restore(task, tensors)
+        restore_task(method, run, task)
         networks = [method.network(number).state_dict() for number in range(1, task + 1)]
         for name in ("stem.weight", "conv1.bias", "norm.running_mean"):
             assert all(torch.equal(network[name], networks[-1][name]) for network in networks)
@@ -458,7 +457,7 @@ def test_fresh_process_verifies_a_real_network(tmp_path: Path) -> None:
     verify_in_fresh_process(tmp_path / "run")
     path = tmp_path / "run" / "task_01.json"
     path.write_text(path.read_text().replace('"previous": null', '"previous": "0"'))
-    with pytest.raises(ForgettingError, match=r"task_01\.json is damaged .it was changed"):
+    with pytest.raises(DamagedFileError, match=r"task_01\.json is damaged .it was changed"):
         verify_in_fresh_process(tmp_path / "run")
 
 

@@ -25,10 +25,12 @@ class Results:
         seed: int = 1,
         sizes: Sequence[float] | None = None,
         changes: Mapping[int, Changes] | None = None,
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
         """One unit of all tasks: `reached` in % and, where they matter, `sizes` after each task."""
         tasks = range(1, len(reached) + 1)
-        definition = made.definition(method, seed, tasks, benchmark=self.benchmark)
+        own_settings = {"settings": dict(settings)} if settings else {}
+        definition = made.definition(method, seed, tasks, benchmark=self.benchmark, **own_settings)
         directory = made.begin(self.root / "runs", definition)
         shares = [value / 100 for value in reached]
         for task in tasks:

@@ -172,6 +172,22 @@ def test_hidden_and_foreign_files_are_no_images(tmp_path: Path, caplog: pytest.L
     assert str(tmp_path / "cat/notes.txt") in caplog.text
 
 
+def test_folders_inside_a_class_are_not_read_and_that_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for path in ("cat/a.png", "cat/more/b.png"):
+        write_png(tmp_path / path, np.zeros((9, 9), dtype=np.uint8))
+    assert [path.name for path in tree.class_files([tmp_path])["cat"]] == ["a.png"]
+    assert f"1 folders inside classes are not read, such as {tmp_path / 'cat/more'}" in caplog.text
+    assert "no images" not in caplog.text
+
+
+def test_test_images_alone_are_nothing_to_learn_from(tmp_path: Path) -> None:
+    write_png(tmp_path / "test/cat/a.png", np.zeros((9, 9), dtype=np.uint8))
+    with pytest.raises(UserError, match="holds test and no train; put the images to learn from into train"):
+        folder.load(own_settings(tmp_path))
+
+
 def test_a_folder_that_does_not_fit_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="gone is not there; set data.folder"):
         folder.load(own_settings(tmp_path / "gone"))
@@ -267,6 +283,7 @@ def test_names_in_a_tasks_file_are_what_is_written(tmp_path: Path) -> None:
         ),
         ("- {name: a, classes: [x, true]}", "task 1 has a name that is no text; quote it"),
         ("- {name: a, classes: [x, 1.50]}", "task 1 has a name that is no text; quote it"),
+        ("- {name: a, classes: xy}", "the classes of task 1 are no list; write a list of tasks"),
     ],
 )
 def test_a_tasks_file_that_is_wrong_says_where(tmp_path: Path, content: str, words: str) -> None:

@@ -241,6 +241,12 @@ def test_table_1_is_what_the_methods_declare(three_tasks: Results) -> None:
             assert declared[ours] == METHODS[name].grows
 
 
+def test_table_1_says_what_made_a_run_grow(tmp_path: Path) -> None:
+    results = Results(tmp_path, SPLIT)
+    results.add("grow", [60, 70], settings={"when": "target"})
+    assert shown(grow_metrics_table(results.frames()), "grow")[:2] == [NOTHING, "target accuracy"]
+
+
 def test_a_rounding_error_is_no_growth() -> None:
     assert grown({1: 0.3, 2: 0.1 + 0.2, 3: 0.5}).to_numpy().tolist() == [[0.0, 0.2]]
 

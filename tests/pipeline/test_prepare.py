@@ -123,7 +123,7 @@ def test_a_folder_that_cannot_be_put_in_place_leaves_the_old_one(
     before, rename = contents(tmp_path / "a"), Path.rename
 
     def refuse(path: Path, target: Path) -> Path:
-        if path.name.endswith(".partial"):
+        if path.parent.name.endswith(".partial"):
             raise OSError(errno.EACCES, "Permission denied")
         return rename(path, target)
 

@@ -48,7 +48,7 @@ def unfinished(unit: Path) -> None:
 FAULTS: dict[str, tuple[Change, str]] = {
     "an empty job": (
         lambda unit: (unit / "job.json").write_text("{}"),
-        "job.json is damaged (it has no tasks, method, network, image_shape, settings, protocol, seed); "
+        "job.json is damaged (it has no tasks, method, network, image_shape, settings, protocol, seed, threads); "
         + DELETE,
     ),
     "a job that is a list": (

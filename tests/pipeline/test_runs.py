@@ -86,6 +86,10 @@ def test_the_store_can_lie_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.delenv("CL_LSG_RUNS")
     monkeypatch.chdir(tmp_path)
     assert RunStore.from_environment().root == tmp_path / "runs"
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("CL_LSG_RUNS", str(tmp_path / "file" / "runs"))
+    with pytest.raises(UserError, match=r"file is a file; set CL_LSG_RUNS to a folder"):
+        RunStore.from_environment()
 
 
 def test_a_job_says_where_its_start_lies(unit: Unit, store: RunStore, learned: list[Any]) -> None:

@@ -32,7 +32,8 @@ def grow_metrics_table(frames: Frames) -> Table:
         _row(frames, method, printed.get(method, NOTHING)) for method in dict.fromkeys([*printed, *METHODS])
     ]
     caption = (
-        "When a method grows its network: as the paper's table 1 says, as our method declares, and at how "
+        "When a method grows its network: as the paper's table 1 says, as our method declares with the "
+        "settings of its run, and at how "
         "many of the tasks after the first its allocated weights rose, mean over seeds. Works of which there "
         f"is no method here, and methods without a run, say so. {conditions(frames)}"
     )
@@ -43,7 +44,8 @@ def grow_metrics_table(frames: Frames) -> Table:
 def _row(frames: Frames, method: str, printed: str) -> Row:
     if method not in METHODS:
         return Row((word(method), word(printed), word("not among our methods"), word(NOTHING)), ())
-    declared = _DECLARED[METHODS[method].grows]
+    settings = [unit.definition.settings for unit in frames.units if unit.definition.method == method]
+    declared = _DECLARED[METHODS[method].growing(settings[0] if settings else {})]
     cells = (word(method), word(printed), word(declared), _grew(frames, method))
     return Row(cells, measured.units(frames, method))
 
