@@ -48,8 +48,8 @@ def unfinished(unit: Path) -> None:
 FAULTS: dict[str, tuple[Change, str]] = {
     "an empty job": (
         lambda unit: (unit / "job.json").write_text("{}"),
-        "job.json is damaged (it has no tasks, method, network, image_shape, settings, protocol, seed, threads); "
-        + DELETE,
+        "job.json is damaged (it has no tasks, method, network, image_shape, settings, protocol, seed, "
+        f"threads); {DELETE}",
     ),
     "a job that is a list": (
         lambda unit: (unit / "job.json").write_text("[]"),
