@@ -88,9 +88,9 @@ class _Attempt:
         return int(max(0.0, trained) / (self.work.epoch * self.factor))
 
 
-def simulate(stages: Sequence[Sequence[Work]], cluster: Cluster, seed: int = 1) -> Outcome:
+def simulate(stages: Sequence[Sequence[Work]], cluster: Cluster) -> Outcome:
     """Run the stages one after the other."""
-    outcome, draw = Outcome(), random.Random(seed)
+    outcome, draw = Outcome(), random.Random(1)
     for units in stages:
         _Stage(units, cluster, outcome, draw).run()
     return outcome

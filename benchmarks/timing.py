@@ -39,8 +39,8 @@ def spread(values: list[float]) -> Spread:
     return Spread(median(ordered), ordered[max(0, below - 1)], ordered[min(count - 1, count - below)])
 
 
-def interleaved(actions: Mapping[str, Action], rounds: int, repeats: int = 1) -> dict[str, list[float]]:
-    """Seconds of each action, `repeats` calls at a time, in each round; the order turns."""
+def interleaved(actions: Mapping[str, Action], rounds: int) -> dict[str, list[float]]:
+    """Seconds of each action in each round; the order turns."""
     for action in actions.values():
         action()
     seconds: dict[str, list[float]] = {name: [] for name in actions}
@@ -49,9 +49,8 @@ def interleaved(actions: Mapping[str, Action], rounds: int, repeats: int = 1) ->
         turn = place % len(names)
         for name in names[turn:] + names[:turn]:
             begun = time.perf_counter()
-            for _ in range(repeats):
-                actions[name]()
-            seconds[name].append((time.perf_counter() - begun) / repeats)
+            actions[name]()
+            seconds[name].append(time.perf_counter() - begun)
     return seconds
 
 

@@ -6,12 +6,13 @@ share loop, data path, checkpoints and counting with all others.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from lsg.training import TrainSettings
 from lsg.update import Uniform
 
 
@@ -91,3 +92,17 @@ class PlainTraining:
                 _, place, slot = name.split(".")
                 states.setdefault(int(place), {})[slot] = tensor
         self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": states})
+
+
+def torch_optimizer(
+    decayed: Iterable[nn.Parameter], free: Iterable[nn.Parameter], train: TrainSettings
+) -> torch.optim.Optimizer:
+    """The benchmark's optimizer; weight decay on the first parameters only."""
+    groups = [
+        {"params": list(decayed), "weight_decay": train.weight_decay},
+        {"params": list(free), "weight_decay": 0.0},
+    ]
+    if train.optimizer == "sgd":
+        return torch.optim.SGD(groups, train.lr, train.momentum, nesterov=train.momentum > 0)
+    kind = torch.optim.AdamW if train.optimizer == "adamw" else torch.optim.Adam
+    return kind(groups, train.lr)

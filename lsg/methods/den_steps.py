@@ -16,6 +16,7 @@ from torch.nn.functional import softshrink
 
 from lsg.methods.den_units import Subnet, incoming
 from lsg.networks.architecture import HEAD
+from lsg.plain import torch_optimizer
 from lsg.training import TrainSettings
 from lsg.workspace import Grids
 
@@ -110,12 +111,6 @@ class ProximalSteps:
 
 
 def optimizer_of(network: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
-    """The benchmark's optimizer over what is trained, without weight decay: l2 is one of DEN's terms.
-
-    AdamW is Adam here, because without decay they are the same.
-    """
-    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    if settings.optimizer != "sgd":
-        return torch.optim.Adam(parameters, lr=settings.lr)
-    momentum = settings.momentum
-    return torch.optim.SGD(parameters, lr=settings.lr, momentum=momentum, nesterov=momentum > 0)
+    """The benchmark's optimizer over what is trained, without weight decay: l2 is one of DEN's terms."""
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    return torch_optimizer([], trained, settings)

@@ -29,7 +29,7 @@ from lsg.initial import initial_weights
 from lsg.methods.method import Growing, Lesson, Method, Protocol
 from lsg.methods.pnn_columns import Adapter, Column, Columns, column_weights, forward_macs
 from lsg.networks.architecture import HEAD, Architecture, Widths
-from lsg.plain import PlainTraining
+from lsg.plain import PlainTraining, torch_optimizer
 from lsg.settings import require
 from lsg.training import Stage, Trainer, TrainSettings
 from lsg.widths import cap_widths, seed_widths
@@ -177,8 +177,4 @@ def column_optimizer(column: nn.Module, train: TrainSettings) -> torch.optim.Opt
     for name, parameter in column.named_parameters():
         is_weight = parameter.dim() > 1 and name != HEAD_WEIGHT
         (decayed if is_weight else free).append(parameter)
-    groups = [{"params": decayed, "weight_decay": train.weight_decay}, {"params": free, "weight_decay": 0.0}]
-    if train.optimizer == "sgd":
-        return torch.optim.SGD(groups, train.lr, train.momentum, nesterov=train.momentum > 0)
-    kind = torch.optim.AdamW if train.optimizer == "adamw" else torch.optim.Adam
-    return kind(groups, train.lr)
+    return torch_optimizer(decayed, free, train)

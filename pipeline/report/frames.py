@@ -18,8 +18,6 @@ from pipeline.errors import AGAIN, UserError
 from pipeline.units.histories import Learned, history
 from pipeline.units.records import UnitDirectory, open_unit, read_json
 
-BASELINES = ("scratch", "fine-tune")
-
 Runs = dict[tuple[str, int], list[Learned]]
 """What was learned, task by task, of each (method, seed)."""
 Row = dict[str, Any]

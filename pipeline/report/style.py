@@ -33,12 +33,12 @@ class Line:
         """What the marker is filled with."""
         return GROUND.light if self.hollow else self.ink.light
 
-    def options(self, width: float = 1.5) -> dict[str, Any]:
+    def options(self) -> dict[str, Any]:
         """Matplotlib's arguments of a line with markers."""
         return {
             "color": self.ink.light,
             "linestyle": self.dash,
-            "linewidth": width,
+            "linewidth": 1.5,
             "marker": self.marker,
             "markersize": 5.5,
             "markerfacecolor": self.face,

@@ -175,10 +175,10 @@ def test_intervals_come_with_the_second_seed(tmp_path: Path) -> None:
     """Two seeds 0.02 apart: a standard error of 0.01, times Student's 12.706 with one degree of freedom."""
     bench = Bench(tmp_path)
     bench.seed(1)
-    assert halves(bench.frames(), "average") == {}
+    assert halves(bench.frames()) == {}
     bench.seed(2, 0.02)
     expected = dict.fromkeys(["scratch", "fine-tune", "cl-lsg"], pytest.approx(0.12706, abs=1e-5))
-    assert halves(bench.frames(), "average") == expected
+    assert halves(bench.frames()) == expected
     drawn = pareto(read_material(bench.frames()))
     assert drawn is not None
     accuracy, seconds = drawn.figure.axes

@@ -17,7 +17,7 @@ def cost(material: Material) -> Plot | None:
     figure = Figure(figsize=(WIDTH, 3.9), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     table = table.assign(macs=table["macs"] / 1e9)
-    errors = halves(frames, "average")
+    errors = halves(frames)
     for axes, column, label in (
         (left, "seconds", f"{device(frames)} of training, all tasks"),
         (right, "macs", "billions of multiply-accumulates, all tasks"),

@@ -25,7 +25,7 @@ def pareto(material: Material) -> Plot | None:
     figure = Figure(figsize=(WIDTH, 3.9), layout="constrained")
     left, right = figure.subplots(1, 2)
     unbeaten = table[front(table, list(BETTER))]
-    for axes, column, errors in ((left, "average", halves(frames, "average")), (right, "seconds", {})):
+    for axes, column, errors in ((left, "average", halves(frames)), (right, "seconds", {})):
         _edge(axes, table[front(table, ["size", column])].sort_values("size"), column)
         scatter(axes, table, "size", column, errors)
         axes.plot(unbeaten["size"], unbeaten[column], "o", markersize=15, fillstyle="none", color=TEXT.light)

@@ -21,11 +21,11 @@ def means(frames: Frames) -> pd.DataFrame:
     return table.loc[frames.methods].dropna(subset="seconds")
 
 
-def halves(frames: Frames, column: str) -> dict[str, float]:
-    """Half the interval of each method's mean, 0 where its seeds agree; nothing where there is one seed."""
+def halves(frames: Frames) -> dict[str, float]:
+    """Half the interval of each method's average, 0 where its seeds agree; nothing for one seed."""
     if len(frames.seeds) < 2:
         return {}
-    groups = totals(frames).groupby("method")[column]
+    groups = totals(frames).groupby("method")["average"]
     return {str(method): estimate(values).half or 0.0 for method, values in groups}
 
 
