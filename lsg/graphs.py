@@ -8,7 +8,7 @@ A graph repeats the same kernels on the same addresses with the same numbers. So
   epoch of APD.
 
 Before each capture one ordinary step is taken; together they take about as long as two ordinary steps, of the
-79 to 125 of an epoch.
+63 to 125 of an epoch.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ def gradient_of(parameter: nn.Parameter) -> Tensor:
 
 def default_private(name: str, size: int, dtype: torch.dtype) -> Tensor:
     """A new channel's private value: BatchNorm scales and variances start at 1, all else at 0."""
-    one = name.endswith("running_var") or (name.endswith(".weight"))
+    one = name.endswith("running_var") or name.endswith(".weight")
     return torch.full((size,), 1.0 if one else 0.0, dtype=dtype)
 
 

@@ -31,7 +31,8 @@ class Frames:
     size: allocated, used, stored after each task.
     cost: steps, macs, seconds, parameters, stored_bytes of each task.
     decisions: question, answer, value, goal, split, reason.
-    growth: of CL-LSG and its parts: goal, stage_1, stage_2 (accuracy on `split`), released_share, reason.
+    growth: of CL-LSG and its parts: goal, stage_1, stage_2 (accuracy on `split`), gates_opened, gates_closed,
+        channels, released_share, reason.
     timed_alike: whether seconds are of one machine, as far as is known.
     """
 

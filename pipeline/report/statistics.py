@@ -20,7 +20,7 @@ SUBJECT, REFERENCE = "cl-lsg", "scratch"
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over seeds; `half` is half the width of its 95 % interval, None where one seed tells nothing."""
+    """A mean over seeds; `half` is half the width of its interval, None where one seed tells nothing."""
 
     mean: float
     half: float | None = None

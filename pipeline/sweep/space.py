@@ -1,4 +1,4 @@
-"""What a sweep varies: `--param KEY=KIND:VALUES`, checked by hand of params.yaml before anything runs."""
+"""What a sweep varies: `--param KEY=KIND:VALUES`, checked against params.yaml before anything runs."""
 
 from __future__ import annotations
 
