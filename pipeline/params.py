@@ -189,6 +189,13 @@ class _Check:
         for method, other in self.known.sized_by.items():
             if method in methods and other not in methods:
                 self.found.append(f"methods: {method} stays within the sizes of {other}; list {other} too")
+            presets = {f"presets.{name}.": preset for name, preset in self.values["presets"].items()}
+            for where, sections in {"": self.values, **presets}.items():
+                if "sizes" in sections.get("learn", {}).get(method, {}):
+                    key = f"{where}learn.{method}.sizes"
+                    self.found.append(
+                        f"{key}: they are those of {other}; leave them out, or give them to grow"
+                    )
 
     def _numbers(self, key: str) -> None:
         for number in self.values[key]:

@@ -7,7 +7,7 @@ from pipeline.report.layout import summary_table
 
 
 def summary_text(frames: Frames) -> str:
-    """A row a method: average, forgetting, transfer, size, steps, MACs, seconds; numbers aligned at their right."""
+    """A row a method: average, forgetting, transfer, size, steps, MACs, seconds; numbers on the right."""
     table = summary_table(frames)
     laid = tabulate(
         table.texts(), table.columns, tablefmt="simple", colalign=table.aligned(), disable_numparse=True

@@ -162,11 +162,10 @@ class Plan:
         ]
 
     def _sized_by(self, method: str) -> str | None:
-        """The method within whose sizes this one has to stay; None where it has none or its own."""
+        """The method within whose sizes this one has to stay, if any."""
         from lsg.methods import METHODS
 
-        sized_by = METHODS[method].sized_by
-        return sized_by if sized_by and not self.experiment.learn[method].sizes else None
+        return METHODS[method].sized_by
 
     @property
     def tasks(self) -> tuple[int, ...]:

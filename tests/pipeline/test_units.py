@@ -71,9 +71,8 @@ def test_a_method_within_the_sizes_of_another_is_a_unit_once_those_are_known() -
     small, large = (plan.units("sized", GOALS, {("cl-lsg", 1): (0.1, size)})[0] for size in (0.2, 0.3))
     assert small.settings.sizes == (0.1, 0.2)
     assert small.key != large.key
-    own = tiny_plan("methods=[cl-lsg,grow-matched]", "learn.grow-matched.sizes=[0.5]")
-    assert [unit.method for unit in own.units("learn", GOALS)] == ["cl-lsg", "grow-matched"]
-    assert not own.units("sized", GOALS)
+    with pytest.raises(UserError, match=r"learn\.grow-matched\.sizes: they are those of cl-lsg; leave them"):
+        tiny_plan("methods=[cl-lsg,grow-matched]", "learn.grow-matched.sizes=[0.5]")
 
 
 def test_a_method_within_the_sizes_of_one_that_is_not_listed_is_refused() -> None:
