@@ -70,7 +70,7 @@ def read_kernels(learned: Sequence[Learned]) -> Kernels | None:
 def _architecture(unit: UnitDirectory) -> Architecture | None:
     """The run's network; None where no bank keeps its kernels."""
     method, job = METHODS[unit.definition.method], read_json(unit.path / "job.json")
-    if not issubclass(method, Banked) or "image_shape" not in job:
+    if not issubclass(method, Banked):
         return None
     architecture = architecture_of(unit.definition.network, job["image_shape"])
     return architecture.elementwise() if issubclass(method, SingleWeights) else architecture
