@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -104,7 +103,7 @@ def _plan(arguments: Arguments) -> None:
     if arguments.overrides_only:
         if not arguments.paper:
             raise UserError("--overrides prints those of the paper; write plan --paper --overrides")
-        print(" ".join(f"-S {shlex.quote(override)}" for override in chosen))
+        print(" ".join(f"-S {override}" for override in chosen))
         return
     if arguments.paper:
         say_left_out(params)

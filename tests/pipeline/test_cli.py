@@ -321,6 +321,8 @@ def test_the_papers_plan_leaves_out_what_has_no_images_and_says_so(
     overrides = capsys.readouterr().out.split()
     assert overrides[:2] == ["-S", "benchmarks=[cifar100-split,cifar100-superclass]"]
     assert main(["status", *overrides]) == 0
+    assert main(["plan", "--paper", "--overrides", "-S", "train.epochs=1"]) == 0
+    assert capsys.readouterr().out.split()[-2:] == ["-S", "train.epochs=1"]
     os.mkdir("data/miniimagenet")
     assert main(["plan", "--paper", "--overrides"]) == 0
     assert "miniimagenet" in capsys.readouterr().out
