@@ -66,7 +66,7 @@ def _claim(holders: dict[int, UnitDirectory], task: int, unit: UnitDirectory) ->
         names = " and ".join(sorted((first.name, unit.name)))
         raise UserError(
             f"task {task} of {unit.definition.method}, seed {unit.definition.seed}, is in two units: "
-            f"{names}; {AGAIN}, or list one of them only"
+            f"{names}; {AGAIN}, or list (of records: join) one of them only"
         )
 
 
