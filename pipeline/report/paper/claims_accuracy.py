@@ -80,8 +80,8 @@ def gains_on_tasks(known: Evidence) -> Iterator[Finding]:
 def _and_kept(known: Evidence, rival: str, run: OurSide, shown: Callable[[Paired], str]) -> OurSide:
     """What is left of it after the last task, where the rival has forgotten.
 
-    The verdict is on tasks as they were learned: its authors show DEN at a third of what this paper prints
-    once it has forgotten, so these cells can only be accuracies right after learning.
+    The verdict is on tasks as they were learned: slides of CPG's authors show DEN, once it has forgotten, at
+    a third of what this paper prints for it, so these cells can only be accuracies right after learning.
     """
     after = known.compared(OURS, rival)
     if after is None or not measured.forgets(known.frames, rival):
