@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
 
 
@@ -40,7 +41,7 @@ def put_in_place(partial: Path, out: Path) -> None:
             old.rename(out)
         raise
     _sync_folder(out.parent)
-    for replaced in out.parent.glob(f".{out.name}.*.old"):  # by this process, or by one that died here
+    for replaced in out.parent.glob(f".{escape(out.name)}.*.old"):  # by this process, or by one that died here
         shutil.rmtree(replaced, ignore_errors=True)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.folders import holds_the_same, leave_only, put_in_place
+from pipeline.folders import aside, holds_the_same, leave_only, put_in_place, rename_unless_there
 
 
 def made(folder: Path, **texts: str) -> Path:
@@ -33,6 +33,25 @@ def test_a_folder_takes_the_place_of_the_old_one(tmp_path: Path, there: bool) ->
     put_in_place(made(tmp_path / ".a.partial", new="3", same="4"), tmp_path / "a")
     assert contents(tmp_path / "a") == {"new.txt": "3", "same.txt": "4"}
     assert names(tmp_path) == ["a"]
+
+
+def test_what_a_dead_process_left_goes_too_whatever_the_folder_is_called(tmp_path: Path) -> None:
+    made(tmp_path / "a [1]", old="1")
+    made(tmp_path / ".a [1].99999999.old", older="0")
+    put_in_place(made(tmp_path / ".partial", new="2"), tmp_path / "a [1]")
+    assert names(tmp_path) == ["a [1]"]
+    assert contents(tmp_path / "a [1]") == {"new.txt": "2"}
+
+
+def test_a_folder_aside_lies_deeper_and_is_gone_after(tmp_path: Path) -> None:
+    with aside(tmp_path / "a") as partial:
+        assert (partial.name, partial.parent.parent, names(partial)) == ("a", tmp_path, [])
+        (partial / "new.txt").write_text("1")
+        assert rename_unless_there(partial, tmp_path / "a")
+    with aside(tmp_path / "a") as partial:
+        assert not rename_unless_there(partial, tmp_path / "a"), "it holds files"
+    assert names(tmp_path) == ["a"]
+    assert contents(tmp_path / "a") == {"new.txt": "1"}
 
 
 def test_the_old_folder_stays_where_the_new_one_cannot_take_its_place(tmp_path: Path) -> None:
