@@ -41,7 +41,7 @@ def put_in_place(partial: Path, out: Path) -> None:
             old.rename(out)
         raise
     _sync_folder(out.parent)
-    for replaced in out.parent.glob(f".{escape(out.name)}.*.old"):  # by this process, or by one that died here
+    for replaced in out.parent.glob(f".{escape(out.name)}.*.old"):  # here, or by one that died
         shutil.rmtree(replaced, ignore_errors=True)
 
 
