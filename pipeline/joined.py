@@ -25,8 +25,9 @@ def joined(benchmark: str, names: Sequence[str], results: Path = RESULTS) -> Rec
     """What the records `results/<benchmark>/<name>/` hold, as one.
 
     Raises UserError for a record that is missing, damaged or keeps no units' files, and for units that were
-    learned from different data, in different networks, with different training, or by one method with
-    different settings.
+    learned from different data, in different networks, with different training, by one method with
+    different settings, under one seed towards different goals, or within the sizes of a unit that is not
+    the joined one.
     """
     units: dict[str, UnitDirectory] = {}
     described: dict[str, Any] = {}
@@ -40,6 +41,8 @@ def joined(benchmark: str, names: Sequence[str], results: Path = RESULTS) -> Rec
             described.setdefault(unit.name, _described(told, unit, folder, name))
     found = list(units.values())
     _require_alike(found)
+    _require_one_goal(found)
+    _require_sizes_of_these(found)
     lacking = _still_missing(missing, found)
     return recording_of(benchmark, found, complete_runs(found), {}, lacking, described)
 
@@ -92,6 +95,35 @@ def _require_alike(units: Sequence[UnitDirectory]) -> None:
                     f"{unit.path} and {other.path} differ in {', '.join(strange)}; "
                     "they cannot stand in one table"
                 )
+
+
+def _require_one_goal(units: Sequence[UnitDirectory]) -> None:
+    """Under one seed a task has one goal, for all methods that decided by it."""
+    first: dict[tuple[int, int], tuple[float, UnitDirectory]] = {}
+    for unit in units:
+        for task in unit.definition.tasks:
+            for goal in {step.goal for step in unit.record(task).decisions if step.goal is not None}:
+                known, other = first.setdefault((unit.definition.seed, task), (goal, unit))
+                if goal != known:
+                    raise UserError(
+                        f"{unit.path} learned task {task} towards {goal:g} and {other.path} towards {known:g}; "
+                        "they cannot stand in one table"
+                    )
+
+
+def _require_sizes_of_these(units: Sequence[UnitDirectory]) -> None:
+    """A unit within the sizes of another method's is beside that unit, or beside none of that method."""
+    by_name = {(unit.definition.method, unit.definition.seed): unit for unit in units}
+    for (method, seed), unit in by_name.items():
+        other = by_name.get((METHODS[method].sized_by or "", seed))
+        if other is None:
+            continue
+        sizes = [other.record(task).size.allocated for task in other.definition.tasks]
+        if unit.definition.settings["sizes"] != sizes:
+            raise UserError(
+                f"{unit.path} was learned within other sizes than those of {other.path}; "
+                "they cannot stand in one table"
+            )
 
 
 def _compared(unit: UnitDirectory, name: str) -> Any:

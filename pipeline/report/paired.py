@@ -72,6 +72,11 @@ class Paired:
         return estimate(self.differences.mean(axis=1))
 
     @property
+    def later(self) -> "Paired":
+        """Without the first task."""
+        return Paired(self.differences.iloc[:, 1:])
+
+    @property
     def by_task(self) -> dict[int, float]:
         """The mean over seeds of each task."""
         return {int(str(task)): float(value) for task, value in self.differences.mean(axis=0).items()}
@@ -123,12 +128,13 @@ def score(differences: Iterable[float]) -> Score:
     return Score(wins, len(values) - wins - losses, losses)
 
 
-def direction(mean: float, tests: Iterable[SignFlip]) -> Verdict:
-    """Whether the mean is above zero: where every test that the numbers allow says so."""
+def direction(mean: Estimate, tests: Iterable[SignFlip]) -> Verdict:
+    """Whether the mean is above zero: where every test that the numbers allow, and the interval, say so."""
     possible = [test.p for test in tests if test.p is not None]
-    if not possible or max(possible) >= LEVEL:
+    within = mean.half is not None and abs(mean.mean) <= mean.half
+    if not possible or max(possible) >= LEVEL or within:
         return "cannot be decided"
-    return "holds" if mean > 0 else "does not hold"
+    return "holds" if mean.mean > 0 else "does not hold"
 
 
 def _sign_flips(over: Literal["seed", "task"], differences: Sequence[float]) -> SignFlip:

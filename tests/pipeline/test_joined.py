@@ -137,6 +137,52 @@ def test_what_cannot_stand_in_one_table_is_refused(
         joined(BENCHMARK, ["one", "two"], results)
 
 
+def towards(goal: float) -> dict[str, Any]:
+    """A task that was decided by its goal."""
+    decision = {"question": "grow", "answer": False, "value": 0.9, "split": "validation", "reason": "target_met"}
+    return {"goal": goal, "decisions": [decision | {"goal": goal}]}
+
+
+def recorded(results: Path, name: str, *units: Path) -> None:
+    """Record these units alone."""
+    opened = [open_unit(unit) for unit in units]
+    record(recording_of(BENCHMARK, opened, complete_runs(opened), {}), BENCHMARK, name, results)
+
+
+def learned(runs: Path, method: str, task: dict[str, Any], seed: int = 1, **changes: Any) -> Path:
+    """A finished unit of two tasks, of which the second is as given."""
+    unit = made.begin(runs, made.definition(method, seed, [1, 2], **changes))
+    made.learn(unit, 1, [0.9])
+    made.learn(unit, 2, [0.9, 0.8], **task)
+    made.finish(unit)
+    return unit
+
+
+def test_one_goal_a_task_and_seed(tmp_path: Path) -> None:
+    results, runs = tmp_path / "results", tmp_path / "runs"
+    recorded(results, "ours", learned(runs, "cl-lsg", towards(0.7)))
+    recorded(results, "theirs", learned(runs, "cpg", towards(0.71)))
+    with pytest.raises(UserError, match=r"cpg.* learned task 2 towards 0.71 and .*cl-lsg.* towards 0.7;"):
+        joined(BENCHMARK, ["ours", "theirs"], results)
+    recorded(results, "other seed", learned(runs, "cpg", towards(0.72), seed=2))
+    assert len(joined(BENCHMARK, ["ours", "other seed"], results).units) == 2
+    undecided = towards(0.71) | {"decisions": []}
+    recorded(results, "undecided", learned(runs, "pnn", undecided))
+    assert len(joined(BENCHMARK, ["ours", "undecided"], results).units) == 2
+
+
+@pytest.mark.parametrize(("sizes", "stands"), [([0.1, 0.2], True), ([0.1, 0.3], False)])
+def test_within_the_sizes_of_the_joined_one(tmp_path: Path, sizes: list[float], stands: bool) -> None:
+    results, runs = tmp_path / "results", tmp_path / "runs"
+    recorded(results, "ours", learned(runs, "cl-lsg", {}))
+    recorded(results, "matched", learned(runs, "grow-matched", {}, settings={"sizes": sizes}))
+    if stands:
+        assert len(joined(BENCHMARK, ["ours", "matched"], results).units) == 2
+    else:
+        with pytest.raises(UserError, match=r"grow-matched.* within other sizes than those of .*cl-lsg"):
+            joined(BENCHMARK, ["ours", "matched"], results)
+
+
 def test_two_units_of_one_task_are_refused(results: Path) -> None:
     unit = only(results, "two", "scratch")
     changed(unit, seed=1, code="e" * 64)

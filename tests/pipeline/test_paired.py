@@ -18,6 +18,7 @@ from pipeline.report.paired import (
     sign_flip,
     smallest_p,
 )
+from pipeline.report.statistics import Estimate
 
 
 @pytest.mark.parametrize(
@@ -94,15 +95,21 @@ def test_a_score_counts_rounding_errors_as_level() -> None:
 
 
 @pytest.mark.parametrize(
-    ("mean", "ps", "verdict"),
+    ("mean", "half", "ps", "verdict"),
     [
-        (1.0, [0.01, None], "holds"),
-        (-1.0, [0.01, None], "does not hold"),
-        (1.0, [0.01, 0.2], "cannot be decided"),
-        (1.0, [0.01, 0.02], "holds"),
-        (1.0, [None, None], "cannot be decided"),
-        (1.0, [0.05], "cannot be decided"),
+        (1.0, None, [0.01, None], "holds"),
+        (-1.0, None, [0.01, None], "does not hold"),
+        (1.0, None, [0.01, 0.2], "cannot be decided"),
+        (1.0, None, [0.01, 0.02], "holds"),
+        (1.0, None, [None, None], "cannot be decided"),
+        (1.0, None, [0.05], "cannot be decided"),
+        (1.0, 0.9, [0.01], "holds"),
+        (-1.0, 0.9, [0.01], "does not hold"),
+        (1.0, 1.0, [0.01], "cannot be decided"),
+        (-1.0, 1.1, [0.01], "cannot be decided"),
     ],
 )
-def test_every_possible_test_must_agree(mean: float, ps: list[float | None], verdict: str) -> None:
-    assert direction(mean, [SignFlip("task", 9, p) for p in ps]) == verdict
+def test_every_possible_test_and_the_interval_must_agree(
+    mean: float, half: float | None, ps: list[float | None], verdict: str
+) -> None:
+    assert direction(Estimate(mean, half), [SignFlip("task", 9, p) for p in ps]) == verdict

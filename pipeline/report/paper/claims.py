@@ -30,7 +30,8 @@ CLAIMS: tuple[Callable[[Evidence], Iterator[Finding]], ...] = (
 READING = (
     "Printed: the paper's words, or its printed averages. From its cells: recomputed from its tables, with "
     "the verdict that these alone allow. A gain holds, or does not, where every sign-flip test that the "
-    "numbers allow is below p = 0.05 (two-sided). Over tasks, the test is of the tasks' means over seeds: it "
+    "numbers allow is below p = 0.05 (two-sided) and, of several seeds, the 95 % interval of the mean lies "
+    "clear of 0. Over tasks, the test is of the tasks' means over seeds: it "
     "speaks of other tasks like these, not of other seeds, and takes tasks for independent though they share "
     "a network. Over seeds it speaks of other seeds on these tasks: 3 seeds cannot go below p = 0.25, 6 are "
     "the fewest that can decide. Counts of tasks and comparisons of sizes are of the means over seeds as "

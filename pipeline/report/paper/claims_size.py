@@ -129,7 +129,7 @@ def _rivals_run(known: Evidence) -> bool:
 
 
 def _missing(known: Evidence) -> list[str]:
-    return [method for method in known.rivals if method not in known.frames.methods]
+    return [method for method in known.others if method not in known.frames.methods]
 
 
 def _against(known: Evidence, test: str) -> str:

@@ -66,10 +66,14 @@ class Evidence:
         return f" ({'task 1' if ran == 1 else f'tasks 1 to {ran}'})" if self.partial else ""
 
     @property
+    def others(self) -> Sequence[str]:
+        """Methods that a sentence on all others is about: the paper's here, on other benchmarks all it has."""
+        return [method for method in RIVALS if method in self.accuracy] or RIVALS
+
+    @property
     def rivals(self) -> Sequence[str]:
         """Methods that the paper compares with here; on other benchmarks those that were run."""
-        known = self.accuracy or self.frames.methods
-        return [method for method in RIVALS if method in known]
+        return [method for method in self.others if method in (self.accuracy or self.frames.methods)]
 
     def compared(self, first: str, second: str, reached: Reached = measured.accuracy) -> Paired | None:
         """Accuracies in points, by seed and task; None where one of the two was not run."""
