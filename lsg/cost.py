@@ -19,8 +19,8 @@ class Size:
 
     allocated: shared weights in the allocated channels, used or not (the paper's "Model Size").
     used: shared weights that some task owns.
-    stored: bytes in the tasks' files (weights, mask bits, biases, BatchNorm, heads) over the bytes of the
-        dense network's weights in float32.
+    stored: bytes in the tasks' files (weights, mask bits, biases, BatchNorm, heads, answers to the probe)
+        over the bytes of the dense network's weights in float32.
     """
 
     allocated: float

@@ -29,7 +29,7 @@ class Frames:
 
     accuracy: test accuracy of each task after each task from it on.
     size: allocated, used, stored after each task.
-    cost: steps, macs, seconds, parameters, stored_bytes of each task.
+    cost: steps, macs, seconds and stored_bytes of each task; parameters: shared weights after it, all tasks'.
     decisions: question, answer, value, goal, split, reason.
     growth: of CL-LSG and its parts: goal, stage_1, stage_2 (accuracy on `split`), gates_opened, gates_closed,
         channels, released_share, reason.

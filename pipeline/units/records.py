@@ -94,7 +94,7 @@ class Size(_Frozen):
 
 
 class Cost(_Frozen):
-    """Parameters and bytes stored; multiply-accumulates and steps of training this task."""
+    """Shared weights allocated so far; bytes stored, multiply-accumulates and steps of this task."""
 
     parameters: int
     stored_bytes: int

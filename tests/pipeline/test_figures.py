@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from lsg.methods import METHODS
 from pipeline.errors import UserError
 from pipeline.report.figures import FIGURES, draw
+from pipeline.report.figures.cost import cost
 from pipeline.report.figures.curves import common_task
 from pipeline.report.figures.pareto import front, pareto
 from pipeline.report.figures.points import halves, log_axis
@@ -204,6 +205,29 @@ def test_a_figure_without_its_material_is_left_out(tmp_path: Path) -> None:
     bench.listed["learned"].clear()
     drawn = draw(read_material(bench.frames()), tmp_path / "figures")
     assert {figure.name for figure in drawn} == WITHOUT_KERNELS
+
+
+def test_a_method_whose_seconds_are_not_known_is_named(bench: Bench) -> None:
+    named = "Not shown, as their seconds are not known: fine-tune. "
+    for figure in (cost, pareto):
+        drawn = figure(read_material(bench.frames()))
+        assert drawn is not None
+        assert named not in drawn.note
+    (bench.place("fine-tune seed1-task02") / "seconds.json").unlink()
+    for figure in (cost, pareto):
+        drawn = figure(read_material(bench.frames()))
+        assert drawn is not None
+        assert named in drawn.note
+
+
+def test_no_bar_leads_beyond_all_images(bench: Bench) -> None:
+    bench.seed(2, 0.08)
+    for figure in (cost, pareto):
+        drawn = figure(read_material(bench.frames()))
+        assert drawn is not None
+        axes = drawn.figure.axes[0]
+        highest = max(bar.get_datalim(axes.transData).y1 for bar in axes.collections)
+        assert highest > 1.02 >= axes.get_ylim()[1]
 
 
 def test_without_seconds_nothing_is_said_of_cost(bench: Bench, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pipeline.report.figures.plot import PERCENT, TIMES, WIDTH, Plot, legend, ticks
+from pipeline.report.figures.plot import TIMES, WIDTH, Plot, accuracy_axis, legend, ticks
 from pipeline.report.frames import Frames
 from pipeline.report.layout import conditions
 from pipeline.report.material import Material
@@ -18,10 +18,7 @@ def accuracy(material: Material) -> Plot:
     frames = material.frames
     last = frames.accuracy[frames.accuracy["after_task"] == len(frames.tasks)]
     figure, axes = _by_task(frames, last, "accuracy")
-    axes.yaxis.set_major_formatter(PERCENT)
-    axes.set_ylabel("test accuracy")
-    bottom, top = axes.get_ylim()
-    axes.set_ylim(max(bottom, 0.0), min(top, 1.02))
+    accuracy_axis(axes, "test accuracy")
     return Plot("Test accuracy of each task after the last one, by method", conditions(frames), figure)
 
 

@@ -2,8 +2,8 @@
 
 from matplotlib.figure import Figure
 
-from pipeline.report.figures.plot import PERCENT, WIDTH, Plot, legend
-from pipeline.report.figures.points import device, halves, log_axis, means, scatter
+from pipeline.report.figures.plot import WIDTH, Plot, accuracy_axis, legend
+from pipeline.report.figures.points import device, halves, log_axis, means, scatter, untimed
 from pipeline.report.layout import conditions
 from pipeline.report.material import Material
 
@@ -26,11 +26,10 @@ def cost(material: Material) -> Plot | None:
         axes.set_xscale("log")
         log_axis(axes.xaxis)
         axes.set_xlabel(label)
-    left.yaxis.set_major_formatter(PERCENT)
-    left.set_ylabel("average test accuracy")
+    accuracy_axis(left, "average test accuracy")
     legend(figure, table.index)
     note = (
         "As the paper's figure 4; upper left is better. Seconds hold for the machine and the load they were "
-        f"taken on, operations anywhere. {conditions(frames)}"
+        f"taken on, operations anywhere. {untimed(frames)}{conditions(frames)}"
     )
     return Plot("What training took, and the average accuracy it gave, by method", note, figure)

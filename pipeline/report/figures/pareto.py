@@ -7,8 +7,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 from numpy.typing import NDArray
 
-from pipeline.report.figures.plot import PERCENT, TIMES, WIDTH, Plot, legend
-from pipeline.report.figures.points import device, halves, log_axis, means, scatter
+from pipeline.report.figures.plot import TIMES, WIDTH, Plot, accuracy_axis, legend
+from pipeline.report.figures.points import device, halves, log_axis, means, scatter, untimed
 from pipeline.report.material import Material
 from pipeline.report.style import MUTED, TEXT
 
@@ -33,8 +33,7 @@ def pareto(material: Material) -> Plot | None:
         axes.xaxis.set_major_locator(LogLocator(2, numticks=5))
         axes.xaxis.set_major_formatter(TIMES)
         axes.set_xlabel("size over the dense 1x network")
-    left.yaxis.set_major_formatter(PERCENT)
-    left.set_ylabel("average test accuracy")
+    accuracy_axis(left, "average test accuracy")
     right.set_yscale("log")
     log_axis(right.yaxis)
     right.set_ylabel(f"{device(frames)} of training")
@@ -42,7 +41,7 @@ def pareto(material: Material) -> Plot | None:
     note = (
         "Means over seeds; bars: 95 % intervals of the average accuracy, where there are several seeds. "
         "Ringed: methods that no other beats or equals in the means of accuracy, size and seconds at once. "
-        "The line joins those that none beats in the two measures of its panel."
+        f"The line joins those that none beats in the two measures of its panel. {untimed(frames)}"
     )
     return Plot("Accuracy, model size and training time against each other, by method", note, figure)
 

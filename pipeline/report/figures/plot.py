@@ -53,6 +53,14 @@ def ticks(tasks: int, most: int = 20) -> list[int]:
     return list(range(1, tasks + 1, -(-tasks // most)))
 
 
+def accuracy_axis(axes: Axes, label: str) -> None:
+    """Accuracies upwards, in %: no bar of an interval leads to where no accuracy is."""
+    axes.yaxis.set_major_formatter(PERCENT)
+    axes.set_ylabel(label)
+    bottom, top = axes.get_ylim()
+    axes.set_ylim(max(bottom, 0.0), min(top, 1.02))
+
+
 def legend(figure: Figure, methods: Iterable[str]) -> None:
     """Names the methods above the figure, with the line and the marker of each."""
     handles = [Line2D([], [], label=method, **line.options()) for method, line in lines(methods).items()]

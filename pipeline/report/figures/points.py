@@ -21,6 +21,12 @@ def means(frames: Frames) -> pd.DataFrame:
     return table.loc[frames.methods].dropna(subset="seconds")
 
 
+def untimed(frames: Frames) -> str:
+    """Says which methods `means` leaves out."""
+    missing = [method for method in frames.methods if method not in means(frames).index]
+    return f"Not shown, as their seconds are not known: {', '.join(missing)}. " if missing else ""
+
+
 def halves(frames: Frames) -> dict[str, float]:
     """Half the interval of each method's average, 0 where its seeds agree; nothing for one seed."""
     if len(frames.seeds) < 2:
