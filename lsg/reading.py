@@ -11,7 +11,8 @@ from torch import Tensor
 from lsg.files import DamagedFileError
 from lsg.methods import METHODS
 from lsg.methods.method import Method
-from lsg.networks import NETWORKS, architecture_of
+from lsg.networks import NETWORKS
+from lsg.networks.described import architecture_of
 from lsg.records import RunDirectory
 
 PROBE = "probe.logits"

@@ -27,7 +27,7 @@ from lsg.methods.method import DECISION_SPLIT, Lesson, Method, Protocol
 from lsg.reading import PROBE, rebuilt_method, restore_task
 from lsg.records import FORMAT, LAST_RECORD, Record, RunDirectory
 from lsg.settings import require
-from lsg.training import Trainer, TrainSettings
+from lsg.training import GENTLER, DivergedError, Trainer, TrainSettings
 
 
 @dataclass(frozen=True)
@@ -183,16 +183,18 @@ class Sequence:
             certificate.check_network(earlier, self.method.network(earlier), self.records[earlier])
         record = self._written(task, lesson)
         self.log.append({"event": "task", **record})
-        self.run.write_record(number, record)
-        self._note(number, record)
         training = sum(log.seconds for log in self.trainer.logs)
         self.run.add_seconds(number, max(training, time.perf_counter() - started))
+        self.run.write_record(number, record)
+        self._note(number, record)
         self.checkpoints.clear()
 
     def _written(self, task: Task, lesson: Lesson) -> Record:
         """Write the task's tensors; its record, evaluated and fingerprinted."""
         network, shape = self.method.network(task.number), self.method.architecture.image_shape
         logits = certificate.probe_logits(network, shape)
+        if not bool(logits.isfinite().all()):  # losses are those before each step: none tells of the last
+            raise DivergedError(f"training diverged in the last step of task {task.number}; {GENTLER}")
         tensors = self.method.tensors(task.number) | {PROBE: logits}
         self._count(tensors)
         split = DECISION_SPLIT[self.job.protocol]

@@ -17,8 +17,8 @@ def require_one_of(name: str, value: object, allowed: Collection[str]) -> None:
     require(value in allowed, name, value, "one of " + ", ".join(allowed))
 
 
-def require_own(settings: Any, names: Collection[str]) -> None:
-    """Raise ValueError where one of these fields has not the default of its class."""
-    for name in names:
+def require_own(settings: Any) -> None:
+    """Raise ValueError where one of the fields `fixed` of the class has not the class's default."""
+    for name in settings.fixed:
         own, value = getattr(type(settings), name), getattr(settings, name)
         require(value == own, name, value, f"{own!r}, which makes this method what it is")

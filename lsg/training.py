@@ -32,8 +32,12 @@ BACKWARD_COST = 3
 """MACs of forward and backward together, in units of the forward pass."""
 
 
+GENTLER = "lower train.lr, or the rate of the method's own section of learn"
+"""What helps against divergence."""
+
+
 class DivergedError(RuntimeError):
-    """Training left the range of numbers: the loss of an epoch is infinite or none."""
+    """Training left the range of numbers: the loss of an epoch, or a logit, is infinite or none."""
 
 
 @dataclass(frozen=True)
@@ -259,5 +263,5 @@ def _require_finite(task: Task, log: StageLog) -> None:
     if not math.isfinite(log.train_loss):
         raise DivergedError(
             f"training diverged in task {task.number}, stage {log.stage}, epoch {log.epochs}: its loss is "
-            f"{log.train_loss}; lower train.lr, or the rate of the method's own section of learn"
+            f"{log.train_loss}; {GENTLER}"
         )

@@ -93,12 +93,17 @@ how units run (not in params.yaml, as it changes no result, but for threads and 
 """
 
 
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM, as schedulers and `timeout` send it: what is under way ends as after Ctrl-C."""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command. Status 2 for bad input, 1 for units that failed, 130 after Ctrl-C.
+    """Run one command. Status 2 for bad input, 1 for units that failed, 130 after Ctrl-C, 143 after SIGTERM.
 
     Where nobody reads the output any more, as of `cl-lsg status | head`, the status is that of other tools.
     """
     arguments = parser().parse_args(argv)
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         from pipeline.commands import execute
 
@@ -113,8 +118,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         where = f"{error.filename}: " if error.filename else ""
         text = f"{where}{error.strerror or error}; mend that, and the same command goes on where it stopped"
         return _fail(2, text)
-    except KeyboardInterrupt:
-        return _fail(130, "interrupted; the same command goes on where it stopped")
+    except KeyboardInterrupt as stopped:
+        number = signal.SIGTERM if isinstance(stopped, _Terminated) else signal.SIGINT
+        return _fail(128 + number, "interrupted; the same command goes on where it stopped")
+
+
+def _terminate(_number: int, _frame: object) -> None:
+    raise _Terminated
 
 
 def parser() -> argparse.ArgumentParser:

@@ -106,8 +106,8 @@ def _require_one_goal(units: Sequence[UnitDirectory]) -> None:
                 known, other = first.setdefault((unit.definition.seed, task), (goal, unit))
                 if goal != known:
                     raise UserError(
-                        f"{unit.path} learned task {task} towards {goal:g} and {other.path} towards {known:g}; "
-                        "they cannot stand in one table"
+                        f"{unit.path} learned task {task} towards {goal:g} and {other.path} towards "
+                        f"{known:g}; they cannot stand in one table"
                     )
 
 

@@ -263,13 +263,19 @@ def _inherited(
 ) -> dict[str, Section]:
     """What each method takes over from the sections of the method that it extends; nothing for most.
 
-    A key to which the method gives a default of its own is not taken over: that is what makes it another one.
+    A key to which the method gives a default of its own, or that it fixes, is not taken over: that is what
+    makes it another one.
     """
     inherited: dict[str, Section] = {name: {} for name in known.methods}
     for name, parent in known.extends.items():
         own, base = known.methods[name], known.methods[parent]
         sections = {**learn.get(parent, {}), **preset.get(parent, {})}
-        same = [key for key in sections if getattr(own, key, None) == getattr(base, key, None)]
+        fixed = getattr(own, "fixed", ())
+        same = [
+            key
+            for key in sections
+            if key not in fixed and getattr(own, key, None) == getattr(base, key, None)
+        ]
         inherited[name] = {key: sections[key] for key in same}
     return inherited
 

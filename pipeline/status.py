@@ -15,12 +15,19 @@ from pipeline.units.unit import BASELINES, Plan, Unit
 
 
 def status(params: Params, bench: Bench, tasks: int | None = None) -> None:
-    """Print the state of every unit that params.yaml asks for, of all tasks or of the first `tasks`."""
+    """Print the state of every unit that params.yaml asks for, of all tasks or of the first `tasks`.
+
+    Raises UserError, when all else is printed, for prepared benchmarks that cannot be planned.
+    """
+    unplanned: list[str] = []
     for benchmark in params.benchmarks:
         try:
             plan = bench.plan(params, benchmark, tasks)
         except UserError as error:
-            print(f"{benchmark}: {error}")
+            if (bench.data / "tasks" / benchmark).exists():
+                unplanned.append(f"{benchmark}: {error}")
+            else:
+                print(f"{benchmark}: {error}")
             continue
         units, waiting = known_units(plan, bench)
         for unit in units:
@@ -32,6 +39,8 @@ def status(params: Params, bench: Bench, tasks: int | None = None) -> None:
         stale = stale_directories(units, bench.store, benchmark, later)
         if stale:
             print(f"{benchmark}  {len(stale)} units of other settings, data or code, such as {stale[0]}")
+    if unplanned:
+        raise UserError("; ".join(unplanned))
 
 
 def state_of(unit: Unit, store: RunStore) -> str:

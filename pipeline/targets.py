@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,10 @@ def targets(params: Params, benchmark: str, bench: Bench, tasks: int | None = No
     """
     plan = bench.plan(params, benchmark, tasks)
     units = plan.units("targets")
+    if "fine-tune" in params.methods and not any(unit.method == "fine-tune" for unit in units):
+        print(
+            "fine-tune has nothing to learn: it starts from task 1 and learns the later ones", file=sys.stderr
+        )
     write_planned(bench, plan, known_units(plan, bench)[0])
     work("targets", benchmark, units, bench)
     path = bench.file("targets", benchmark)

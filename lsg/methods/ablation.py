@@ -21,9 +21,11 @@ from lsg.settings import require_own
 class _RowSettings(ClLsgSettings):
     """CL-LSG's coefficients, of which a row decides which parts there are."""
 
+    fixed: ClassVar[tuple[str, ...]] = PARTS
+
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_own(self, PARTS)
+        require_own(self)
 
 
 @dataclass(frozen=True)

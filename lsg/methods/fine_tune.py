@@ -45,10 +45,11 @@ class SequentialSettings(FineTuneSettings):
     """Fine-tune's, with one network for all tasks."""
 
     start: Start = "sequential"
+    fixed: ClassVar[tuple[str, ...]] = ("start",)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_own(self, ["start"])
+        require_own(self)
 
 
 class FineTune(Dense):

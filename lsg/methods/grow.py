@@ -42,10 +42,11 @@ class GrowSettings(ClLsgSettings):
     retrain: bool = False
     when: When = "by_default"
     sizes: tuple[float, ...] = ()
+    fixed: ClassVar[tuple[str, ...]] = PARTS
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_own(self, PARTS)
+        require_own(self)
         require_one_of("when", self.when, get_args(When))
         rising = all(size > 0 for size in self.sizes) and list(self.sizes) == sorted(self.sizes)
         require(rising, "sizes", self.sizes, "sizes over 0 that do not fall from task to task")

@@ -1,7 +1,6 @@
 """Networks by name. A new network is one file that returns an `Architecture`, and one line here."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable
 
 from lsg.networks.architecture import Architecture, Layer, Widths
 from lsg.networks.lenet import lenet
@@ -14,14 +13,4 @@ NETWORKS: dict[str, Callable[..., Architecture]] = {
     "resnet18": resnet18,
 }
 
-
-def architecture_of(network: Mapping[str, Any], image_shape: Sequence[int]) -> Architecture:
-    """The architecture that `name` and options describe, for images of (channels, height, width).
-
-    Raises ValueError where the options do not fit them.
-    """
-    options = {option: value for option, value in network.items() if option != "name"}
-    return NETWORKS[network["name"]](tuple(image_shape), **options)
-
-
-__all__ = ["NETWORKS", "Architecture", "Layer", "Widths", "architecture_of"]
+__all__ = ["NETWORKS", "Architecture", "Layer", "Widths"]

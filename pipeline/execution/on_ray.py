@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -99,7 +100,9 @@ def cluster(machine: Machine, data: int) -> Iterator[None]:
     wanted = (machine.workers or 0) * machine.threads
     cpus = max(wanted, cores())
     limits = {"num_cpus": cpus, "object_store_memory": OBJECT_STORE_BYTES + data}
+    own_handler = signal.getsignal(signal.SIGTERM)
     _start(machine.address, limits if own else {})
+    signal.signal(signal.SIGTERM, own_handler)  # Ray's prints the stacks of its C++
     try:
         yield
     finally:

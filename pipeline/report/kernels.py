@@ -18,8 +18,8 @@ from lsg.bank import FREE, unpacked
 from lsg.methods import METHODS
 from lsg.methods.banked import Banked
 from lsg.methods.elementwise import SingleWeights
-from lsg.networks import architecture_of
 from lsg.networks.architecture import Architecture, Layer
+from lsg.networks.described import architecture_of
 from pipeline.units.histories import Learned
 from pipeline.units.records import UnitDirectory, read_json
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 from pipeline.errors import UserError
@@ -12,8 +13,9 @@ from pipeline.params_file import read_text
 
 EXAMPLE = "--param learn.cl-lsg.penalty=loguniform:1e-5,1e-3"
 LISTS, RANGES = ("grid", "choice"), ("uniform", "loguniform")
-FIXED = ("benchmarks", "methods", "protocol")
-"""Keys that one sweep has one value of. Decisions on test images would let a sweep see them."""
+FIXED = ("benchmarks", "methods", "protocol", "seeds")
+"""Keys that one sweep has one value of. Seeds would be chosen by their luck, and a protocol that decides on
+test images would let a sweep see them."""
 DIGITS = 3
 """Significant digits of a number drawn from a range: what is printed is exactly what was learned with."""
 
@@ -66,6 +68,8 @@ def parse_domains(texts: Sequence[str], search: str) -> tuple[Domain, ...]:
     for domain in domains:
         if domain.key in FIXED:
             raise UserError(f"--param {domain.key}: a sweep has one of these; give it for the whole sweep")
+        if domain.key.split(".")[2:3] == ["network"]:
+            raise UserError(f"--param {domain.key}: sizes are multiples of the network, so a sweep has one")
         if [other.key for other in domains].count(domain.key) > 1:
             raise UserError(f"--param {domain.key} stands there twice; name each key once")
         if domain.kind == "grid" and search != "random":
@@ -129,7 +133,9 @@ def _parse(text: str) -> Domain:
 
 
 def _check_range(text: str, kind: str, ends: tuple[Any, ...]) -> None:
-    numbers = all(isinstance(end, int | float) and not isinstance(end, bool) for end in ends)
+    numbers = all(
+        isinstance(end, int | float) and not isinstance(end, bool) and isfinite(end) for end in ends
+    )
     least = 0 if kind == "loguniform" else float("-inf")
     if len(ends) != 2 or not numbers or not least < ends[0] < ends[1]:
         above = " above 0" if kind == "loguniform" else ""

@@ -61,12 +61,12 @@ def imports(source: str, module: str, is_package: bool = False) -> Iterator[str]
 
 
 def normal_form(source: str) -> str:
-    """The source's syntax tree as text, without docstrings."""
+    """The source's syntax tree as text, without docstrings, those below constants and fields included."""
     tree = ast.parse(source)
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
-        if isinstance(body, list) and body and _is_text(body[0]):
-            del body[0]
+        if isinstance(body, list):
+            body[:] = [statement for statement in body if not _is_text(statement)]
     return ast.dump(tree)
 
 

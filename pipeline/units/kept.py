@@ -31,7 +31,7 @@ def keep(data: Path, stage: str, benchmark: str, units: Iterable[Unit], store: R
     folder.mkdir(parents=True, exist_ok=True)
     wanted = {folder / unit.method / store.directory(unit).name: store.directory(unit) for unit in units}
     for directory in folder.glob("*/*"):
-        if directory not in wanted:
+        if directory not in wanted and directory.is_dir():
             shutil.rmtree(directory)
     for directory, source in wanted.items():
         if not _same(directory / RESULT, source / RESULT):

@@ -22,7 +22,7 @@ from lsg.records import RunDirectory
 from pipeline.errors import UserError
 from pipeline.locks import try_lock
 from pipeline.units.records import damage_named
-from pipeline.units.unit import Unit, data_digest
+from pipeline.units.unit import Unit, data_digest, method_digest
 
 if TYPE_CHECKING:
     from lsg.data import TaskSource
@@ -123,6 +123,7 @@ def run_unit(
         result = store.result(unit)
         if result is not None:
             return result
+        _require_same_code(unit)
         _define(directory, unit)
         try:
             return sequence.learn_sequence(job_of(unit, store, tasks), directory, report, checkpoint_seconds)
@@ -187,6 +188,15 @@ def job_of(unit: Unit, store: RunStore, tasks: TaskSource | None = None) -> Job:
         threads=unit.numerics.threads,
         device=unit.numerics.device,
     )
+
+
+def _require_same_code(unit: Unit) -> None:
+    """A worker that starts later than its driver imports what lies in the files then."""
+    if method_digest(unit.method, unit.network["name"]) != unit.code:
+        raise UserError(
+            f"{unit.name} was planned with other code than its worker has: files of the library have been "
+            "changed since; give this command again"
+        )
 
 
 def _define(directory: Path, unit: Unit) -> None:

@@ -146,6 +146,25 @@ class Plan:
                 f"set presets.{benchmark}.data.validation above 0 and prepare it again, or set protocol=paper"
             )
 
+        self._require_fit()
+
+    def _require_fit(self) -> None:
+        """Raise UserError where a method's settings do not fit the network, or a crop the images."""
+        from lsg.methods import METHODS
+
+        experiment, benchmark = self.experiment, self.experiment.benchmark
+        for method in experiment.methods:
+            try:
+                METHODS[method](self.architecture, experiment.learn[method], experiment.protocol, seed=0)
+            except ValueError as error:
+                raise UserError(f"{benchmark}, learn.{method}: {error}") from error
+        shorter = min(self.manifest["image_shape"][1:])
+        if experiment.train.crop_padding >= shorter:
+            raise UserError(
+                f"{benchmark}, train.crop_padding: is {experiment.train.crop_padding}; allowed: less than "
+                f"the {shorter} pixels of an image's shorter side"
+            )
+
     def units(self, stage: Stage, goals: Goals | None = None, sizes: Sizes | None = None) -> list[Unit]:
         """The stage's units: `targets` the baselines, `learn` the other methods, which need the goals.
 
@@ -244,7 +263,7 @@ class Plan:
     @cached_property
     def architecture(self) -> Architecture:
         """The experiment's networks. Raises UserError where they do not take the benchmark's images."""
-        from lsg.networks import architecture_of
+        from lsg.networks.described import architecture_of
 
         try:
             return architecture_of(self.experiment.network, self.manifest["image_shape"])

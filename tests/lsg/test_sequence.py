@@ -21,7 +21,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from lsg import digest, evaluation, optimizers
+from lsg import certificate, digest, evaluation, optimizers
 from lsg.bank import Bank, ForgettingError, Solution
 from lsg.certificate import verify, verify_in_fresh_process
 from lsg.data import TaskFolder, load_task
@@ -279,6 +279,28 @@ def test_training_that_diverges_says_where_and_what_to_lower(data: Path, tmp_pat
     for _ in range(2):
         with pytest.raises(DivergedError, match=said):
             learn_sequence(diverging, tmp_path, checkpoint_seconds=0)
+
+
+def test_training_that_diverges_in_its_last_step_is_not_recorded(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each loss is that before its step."""
+    monkeypatch.setattr(certificate, "probe_logits", lambda network, shape: torch.full((8, 2), math.nan))
+    with pytest.raises(DivergedError, match="diverged in the last step of task 1; lower train.lr"):
+        learn_sequence(job(data, tasks=(1,)), tmp_path)
+    assert not (tmp_path / "task_01.json").exists()
+
+
+def test_answers_that_are_no_numbers_are_no_proof(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learn_sequence(job(data, tasks=(1,)), tmp_path)
+    answers = certificate.probe_logits
+    monkeypatch.setattr(
+        certificate, "probe_logits", lambda network, shape: answers(network, shape) * math.nan
+    )
+    with pytest.raises(ForgettingError, match="task 1: probe logits differ by nan"):
+        verify(tmp_path)
 
 
 def test_what_was_learned_before_training_diverged_stays(

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from threading import Thread
 
@@ -177,6 +178,25 @@ def test_a_command_that_fails_tells_how(
     assert capsys.readouterr().err == f"cl-lsg: {said}\n"
 
 
+def test_a_termination_ends_a_command_as_ctrl_c_does(project: Path) -> None:
+    """As a scheduler or `timeout` sends it, here in the middle of a unit."""
+    command = [sys.executable, "-m", "pipeline", *RUN, "--method", "scratch", "--tasks", "1"]
+    command[command.index("train.epochs=1")] = "train.epochs=2000"
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        until = iter(process.stderr.readline, "")
+        assert any("1 to run" in line for line in until)
+        while not any((project / "runs").rglob("events.jsonl")):
+            assert process.poll() is None
+            time.sleep(0.1)
+        process.terminate()
+        *_, last = process.stderr.read().splitlines()
+        assert (process.wait(), last) == (
+            143,
+            "cl-lsg: interrupted; the same command goes on where it stopped",
+        )
+
+
 def test_output_that_nobody_reads_any_more_ends_a_command_quietly(project: Path) -> None:
     command = [sys.executable, "-m", "pipeline", "status"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -235,6 +255,15 @@ def test_run_status_and_verify_tell_one_story(project: Path, capsys: pytest.Capt
     record.write_text(json.dumps({**content, "layers": {**content["layers"], "head.bias": "0"}}))
     assert main(["verify", str(record.parent)]) == 1
     assert "was changed after it was written" in capsys.readouterr().err
+
+
+def test_status_of_what_cannot_be_planned_is_a_fault(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["status", "--tasks", "99"]) == 2
+    assert "digits has 5 tasks, fewer than --tasks 99 asks for" in capsys.readouterr().err
+    assert main(["status", "--benchmark", "cifar100-split"]) == 0
+    assert "run `cl-lsg prepare cifar100-split`" in capsys.readouterr().out
 
 
 def test_status_takes_the_selection_of_run(project: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,5 +1,6 @@
 """The code digest changes with what a method runs, and with nothing else."""
 
+import ast
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,7 @@ def test_a_new_method_in_the_registry_changes_no_digest(package: Path) -> None:
     [
         '"""Shared weights, said better."""\nimport re\ndef size(n):\n    return (n+1)\n',
         "import re\n\n\ndef size(n):  # count\n    '''Counts.'''\n    return n + 1\n",
+        'import re\n"""A string below an import, as below a constant."""\ndef size(n):\n    return n + 1\n',
     ],
 )
 def test_comments_docstrings_and_formatting_do_not_count(package: Path, same: str) -> None:
@@ -75,6 +77,14 @@ def test_a_changed_number_counts(package: Path) -> None:
     before = digest("plain")
     (package / "bank.py").write_text(FILES["bank.py"].replace("n + 1", "n + 2"))
     assert digest("plain") != before
+
+
+def test_registries_hold_names_alone_since_their_code_does_not_count() -> None:
+    """A function there could change results under the old key."""
+    for registry in code.REGISTRIES:
+        path = code.package_folder().joinpath(*registry.split(".")[1:], "__init__.py")
+        kinds = {type(node) for node in ast.parse(path.read_text()).body}
+        assert kinds <= {ast.Expr, ast.Import, ast.ImportFrom, ast.Assign, ast.AnnAssign}
 
 
 def test_the_librarys_own_closure_holds_the_method_and_no_other_method() -> None:

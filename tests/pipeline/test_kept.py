@@ -53,6 +53,16 @@ def test_a_stage_keeps_its_units_without_room_and_drops_others(
         assert os.path.samefile(file, store.directory(units[1]) / file.name)
 
 
+def test_a_file_of_another_program_is_left_alone(tmp_path: Path, store: RunStore, units: list[Unit]) -> None:
+    data = tmp_path / "data"
+    keep(data, "targets", "digits", units, store)
+    stray = data / "units/targets/digits/scratch/.DS_Store"
+    stray.touch()
+    keep(data, "targets", "digits", units[1:], store)
+    assert stray.exists()
+    assert len(list(stray.parent.iterdir())) == 2
+
+
 def test_a_stage_without_units_leaves_the_folder_that_dvc_expects(tmp_path: Path, store: RunStore) -> None:
     keep(tmp_path / "data", "learn", "digits", [], store)
     assert list((tmp_path / "data/units/learn/digits").iterdir()) == []

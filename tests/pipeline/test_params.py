@@ -325,3 +325,15 @@ def test_a_method_that_extends_another_starts_from_its_sections_but_keeps_its_ow
     assert (row.selective, row.attentive, row.retrain) == (True, False, False)
     assert (grow.penalty, grow.selective, grow.attentive, grow.retrain) == (0.5, False, False, False)
     assert (whole.selective, whole.attentive, whole.retrain) == (True, True, True)
+
+
+def test_what_makes_a_method_itself_is_not_inherited() -> None:
+    """CL-LSG without masks leaves the rows of the ablation as they are, asked for or not."""
+    learn = resolve(load_params(ROOT / "params.yaml", ["learn.cl-lsg.selective=false"]), "digits").learn
+    assert (learn["cl-lsg"].selective, learn["grow+sel"].selective, learn["grow"].selective) == (
+        False,
+        True,
+        False,
+    )
+    said = fault(ROOT / "params.yaml", "learn.grow+sel.selective=false")
+    assert "learn.grow+sel: selective must be True, which makes this method what it is" in said

@@ -20,7 +20,7 @@ from pipeline.params import resolve
 from pipeline.prepare import prepare
 from pipeline.units.store import RunStore, job_of, run_unit
 from pipeline.units.unit import Unit
-from tests.pipeline.tiny_experiment import contents, tiny_params, tiny_plan
+from tests.pipeline.tiny_experiment import contents, tiny_params, tiny_plan, with_train
 
 HOLD = """
 import fcntl, sys, time
@@ -114,6 +114,14 @@ def test_tasks_that_were_prepared_anew_since_are_not_learned(
     assert not store.finished(planned)
 
 
+def test_code_that_was_changed_since_is_not_run(unit: Unit, store: RunStore, learned: list[Any]) -> None:
+    """As of a worker that starts later than its driver: the key says other code than it imports."""
+    with pytest.raises(UserError, match="scratch seed1-task01 was planned with other code than its worker"):
+        work(replace(unit, code="0" * 64), store)
+    assert not learned
+    assert not store.directory(unit).exists()
+
+
 def test_tasks_that_are_prepared_anew_meanwhile_are_refused(tmp_path: Path, store: RunStore) -> None:
     prepared = tmp_path / "tasks"
     shutil.copytree(tiny_plan().prepared, prepared)
@@ -125,7 +133,7 @@ def test_tasks_that_are_prepared_anew_meanwhile_are_refused(tmp_path: Path, stor
 
 def test_changed_settings_are_learned_beside_the_old(unit: Unit, store: RunStore, learned: list[Any]) -> None:
     work(unit, store)
-    work(replace(unit, code="changed"), store)
+    work(with_train(unit, lr=0.02), store)
     work(unit, store)
     assert len(learned) == 2
     assert len(list(store.root.glob("digits/scratch/*"))) == 2

@@ -172,6 +172,21 @@ def test_images_that_the_network_does_not_take_are_refused() -> None:
         tiny_plan("presets.digits.network.name=vgg16-bn").units("targets")
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            "learn.cl-lsg.cap=0.0001",
+            r"digits, learn\.cl-lsg: cap must be at least the size of the seed network",
+        ),
+        ("train.crop_padding=8", r"digits, train\.crop_padding: is 8; allowed: less than the 8 pixels"),
+    ],
+)
+def test_what_does_not_fit_is_told_before_anything_is_learned(change: str, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        tiny_plan(change)
+
+
 def test_missing_and_damaged_prepared_data_name_the_remedy(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="manifest.json is not there; run `cl-lsg prepare digits`"):
         read_manifest(tmp_path / "digits")

@@ -67,7 +67,7 @@ class Evidence:
 
     @property
     def others(self) -> Sequence[str]:
-        """Methods that a sentence on all others is about: the paper's here, on other benchmarks all it has."""
+        """Methods that a sentence on all others is about: the paper's here, elsewhere all that it has."""
         return [method for method in RIVALS if method in self.accuracy] or RIVALS
 
     @property
