@@ -197,7 +197,7 @@ class Sequence:
             raise DivergedError(f"training diverged in the last step of task {task.number}; {GENTLER}")
         tensors = self.method.tensors(task.number) | {PROBE: logits}
         self._count(tensors)
-        split = DECISION_SPLIT[self.job.protocol]
+        split, accuracies = DECISION_SPLIT[self.job.protocol], self._accuracies(task)
         record: Record = {
             "format": FORMAT,
             "task": task.number,
@@ -207,8 +207,8 @@ class Sequence:
             "method": self.job.method,
             "protocol": self.job.protocol,
             "seed": self.job.seed,
-            "accuracy": self._accuracies(task),
-            "row": self._row(task),
+            "accuracy": accuracies,
+            "row": {**self._row(), str(task.number): accuracies["test"]},
             "goal": self.job.goals.get(task.number),
             "decisions": lesson.decisions,
             "reason": lesson.reason,
@@ -227,17 +227,16 @@ class Sequence:
         return {
             name: evaluation.accuracy(network, task, split, self.job.device)
             for name, split in splits.items()
-            if len(split)
+            if len(split) or name == "test"
         }
 
-    def _row(self, task: Task) -> dict[str, float]:
-        """Test accuracy of each task so far, measured now."""
+    def _row(self) -> dict[str, float]:
+        """Test accuracy of each earlier task, measured now."""
         row = {}
-        for number in (*self.records, task.number):
-            other = task if number == task.number else load_task(self.job.source, number)
-            row[str(number)] = evaluation.accuracy(
-                self.method.network(number), other, other.test, self.job.device
-            )
+        for number in self.records:
+            task = load_task(self.job.source, number)
+            network = self.method.network(number)
+            row[str(number)] = evaluation.accuracy(network, task, task.test, self.job.device)
         return row
 
     def _stage(self, number: int, log: Mapping[str, Any], lesson: Lesson, split: str) -> dict[str, Any]:
