@@ -17,8 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lsg.networks.architecture import HEAD, Architecture, Widths
-from lsg.workspace import Grids
+from lsg.networks.architecture import HEAD, Architecture, Grids, Widths
 
 FREE = 0
 

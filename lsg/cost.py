@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from lsg.networks.architecture import Architecture, Widths
-from lsg.training import BACKWARD_COST
 
 FLOAT_BYTES = 4
+BACKWARD_COST = 3
+"""MACs of forward and backward together, in units of the forward pass."""
 
 
 @dataclass(frozen=True)

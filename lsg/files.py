@@ -20,9 +20,9 @@ class DamagedFileError(RuntimeError):
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file atomically and durably: a temporary sibling, fsync, rename.
+    """Write a file atomically and durably: a temporary sibling, fsync, rename, fsync of the folder.
 
-    Raises OSError that names the file; it is then what it was before.
+    Raises OSError that names the file; up to the rename it is then what it was before.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -32,10 +32,20 @@ def write_bytes(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+        sync_folder(path.parent)
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable: a file that is synced may still be lost by its name."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_json(path: Path, value: object) -> None:

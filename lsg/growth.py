@@ -12,8 +12,8 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from lsg.initial import initial_weights
-from lsg.networks.architecture import Architecture, Widths
-from lsg.workspace import Grids, Workspace
+from lsg.networks.architecture import Architecture, Grids, Widths
+from lsg.workspace import Workspace
 
 FULL_CHUNK = 0.8
 PARTS = 16
@@ -53,7 +53,7 @@ class Growth:
         room: how far the network may grow, candidates included.
         gate_init: s of a new candidate.
         masked: layers in which its kernels have masks (m^a).
-        last_epoch: chunks open before this epoch only; later ones could not be judged any more.
+        last_epoch: the last one before which a chunk opens; a later one could not be judged any more.
     """
 
     seed: int

@@ -27,21 +27,20 @@ def deviation(architecture: Architecture, layer: Layer) -> float:
 def draw(
     architecture: Architecture,
     layer: Layer,
-    rows: range,
-    columns: range,
+    outputs: int,
+    inputs: int,
     seed: int,
     task: int,
     dtype: torch.dtype = torch.float32,
 ) -> Tensor:
-    """Initial kernels `[len(rows), len(columns), area]` of a layer's output and input channels."""
+    """Initial kernels `[outputs, inputs, area]` of a layer."""
     name = zlib.crc32(layer.name.encode())
-    weights = np.empty((len(rows), len(columns) * layer.area))
-    skipped = columns.start * layer.area
-    for place, row in enumerate(rows):
+    weights = np.empty((outputs, inputs * layer.area))
+    for row in range(outputs):
         stream = np.random.Generator(np.random.Philox(np.random.SeedSequence((seed, task, name, row))))
-        weights[place] = stream.standard_normal(columns.stop * layer.area)[skipped:]
+        weights[row] = stream.standard_normal(inputs * layer.area)
     scaled = torch.from_numpy(weights * deviation(architecture, layer))
-    return scaled.to(dtype).view(len(rows), len(columns), layer.area)
+    return scaled.to(dtype).view(outputs, inputs, layer.area)
 
 
 def initial_weights(
@@ -56,5 +55,5 @@ def initial_weights(
     grids = {}
     for layer in (*architecture.layers, architecture.head):
         outputs, inputs, _ = architecture.shape(layer, widths, classes)
-        grids[layer.name] = draw(architecture, layer, range(outputs), range(inputs), seed, task, dtype)
+        grids[layer.name] = draw(architecture, layer, outputs, inputs, seed, task, dtype)
     return grids

@@ -7,7 +7,8 @@ from typing import Any, Protocol, cast
 
 from torch import Tensor, nn
 
-from lsg.update import Masking, Uniform, Update
+from lsg.seeds import Uniform
+from lsg.update import Masking, Update
 from lsg.workspace import Workspace
 
 

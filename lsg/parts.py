@@ -37,10 +37,11 @@ class Part:
 
     parameters: of the module, with the part of each that lies in the block, in the block's order.
     decay: weight decay; one number where it is the same for the whole block.
-    input_gate, always_on: of each kernel; `always_on` is 1 where its mask bit is, None where no bit is.
+    input_gate: of each kernel; None where all are on.
+    always_on: 1 where a kernel's mask bit is always on, None where no bit is.
     masked: some kernel has a mask. Where none has, all bits are on and nothing is drawn.
-    bits, slope: masks as drawn last, and the slope of each with respect to its logit.
-    scale: the factor mask * gate of each weight.
+    bits, slope: masks as drawn last, and the slope of each with respect to its logit; None where all are 1.
+    scale: the factor mask * gate of each weight; None where nothing is masked and all gates are on.
     price: the penalty on the loss of each kernel's mask while it is on; None where there is none.
 
     All of them stay where they are in memory while the part stands, so that a captured step finds them.
@@ -52,23 +53,33 @@ class Part:
     parameters: list[tuple[nn.Parameter, slice]]
     effective: Tensor
     decay: Tensor | float | None
-    input_gate: Tensor
+    input_gate: Tensor | None
     always_on: Tensor | None
     masked: bool
     bits: Tensor
-    slope: Tensor
-    scale: Tensor
+    slope: Tensor | None
+    scale: Tensor | None
     price: Tensor | None
+
+    @property
+    def stands(self) -> bool:
+        """Nothing moves or is drawn here, so what the module holds stays right from step to step."""
+        return self.weight.rests and not self.masked
 
     def write(self) -> None:
         """Write the masked weights into the module."""
-        torch.mul(self.weight.value, self.scale, out=self.effective)
+        if self.scale is None:
+            self.effective.copy_(self.weight.value)
+        else:
+            torch.mul(self.weight.value, self.scale, out=self.effective)
 
     def take(self) -> None:
         """Take up the masks that were just written into `bits`."""
+        assert self.scale is not None
         if self.always_on is not None:
             torch.maximum(self.bits, self.always_on, out=self.bits)
-        self.scale.copy_((self.bits * self.input_gate).unsqueeze(1))
+        factor = self.bits if self.input_gate is None else self.bits * self.input_gate
+        self.scale.copy_(factor.unsqueeze(1))
 
     def gradient(self) -> Tensor:
         """The last backward pass' gradient `[kernels, area]`: itself if of one parameter, else a copy."""
@@ -81,6 +92,14 @@ class Part:
         kernels, area = products.shape
         # A matrix times ones: sums over so few columns take three times as long.
         return products.view(kernels) if area == 1 else products.mv(products.new_ones(area))
+
+    def of_logit(self, sensitivity: Tensor) -> Tensor:
+        """The gradient of the logits, in place of the sensitivity."""
+        if self.input_gate is not None:
+            sensitivity.mul_(self.input_gate)
+        if self.price is not None:
+            sensitivity.add_(self.price)
+        return sensitivity if self.slope is None else sensitivity.mul_(self.slope)
 
 
 def parts(
@@ -108,10 +127,10 @@ def _part(
     mask_penalty: float,
 ) -> Part:
     kernels = block.kernels
-    weights, bits = block.rows(workspace.weight.value), torch.ones_like(input_gate[kernels])
-    masks = workspace.masked[kernels]
-    masked = bool(masks.any())
-    scale = input_gate[kernels].unsqueeze(1).expand_as(weights)
+    weights, gates = block.rows(workspace.weight.value), input_gate[kernels]
+    bits, masks = torch.ones_like(gates), workspace.masked[kernels]
+    masked, gated = bool(masks.any()), not bool(gates.all())
+    scale = gates.unsqueeze(1).expand_as(weights)
     return Part(
         kernels,
         _moving(workspace.weight, block.rows, moving[kernels].unsqueeze(1).expand_as(weights)),
@@ -122,12 +141,12 @@ def _part(
         ],
         block.rows(workspace.effective),
         None if decay is None else _number_or_column(decay[kernels]),
-        input_gate[kernels],
+        gates if gated else None,
         None if bool(masks.all()) else (~masks).to(bits),
         masked,
         bits,
         slope=torch.zeros_like(bits),
-        scale=scale.clone() if masked else scale,
+        scale=scale.clone() if masked else scale if gated else None,
         price=_price(workspace, block, mask_penalty),
     )
 

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lsg.seeds import Uniform
 from lsg.training import TrainSettings
-from lsg.update import Uniform
 
 
 class PlainTraining:

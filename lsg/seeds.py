@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 
 import numpy as np
 import torch
+from torch import Tensor
+
+Uniform = Callable[[int], Tensor]
+"""Draws that many numbers from [0, 1)."""
 
 
 def derived(purpose: str, *numbers: int) -> int:

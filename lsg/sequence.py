@@ -23,7 +23,8 @@ from lsg.data import Task, TaskFolder, TaskSource, load_task
 from lsg.events import EventLog, Report, ignore
 from lsg.files import write_json
 from lsg.methods import METHODS
-from lsg.methods.method import DECISION_SPLIT, Lesson, Method, Protocol
+from lsg.methods.method import Lesson, Method
+from lsg.protocol import DECISION_SPLIT, Protocol
 from lsg.reading import PROBE, rebuilt_method, restore_task
 from lsg.records import FORMAT, LAST_RECORD, Record, RunDirectory
 from lsg.settings import require

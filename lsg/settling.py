@@ -10,8 +10,8 @@ import torch
 
 from lsg.bank import FREE, Bank, Solution
 from lsg.masks import kernel_bits
-from lsg.networks.architecture import HEAD
-from lsg.workspace import Grids, Workspace
+from lsg.networks.architecture import HEAD, Grids
+from lsg.workspace import Workspace
 
 
 def reused_weights(bank: Bank, fresh: Grids) -> Grids:

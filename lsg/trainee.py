@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
-from lsg.update import Uniform
+from lsg.seeds import Uniform
 
 
 class Trainee(Protocol):

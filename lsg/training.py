@@ -18,6 +18,7 @@ import torch
 
 from lsg import seeds
 from lsg.checkpoint import Checkpoints
+from lsg.cost import BACKWARD_COST
 from lsg.data import Batches, Task
 from lsg.evaluation import accuracy
 from lsg.events import EventLog
@@ -28,8 +29,6 @@ from lsg.stepper import Precision, Stepper
 from lsg.trainee import Trainee
 
 OptimizerName = Literal["sgd", "adam", "adamw"]
-BACKWARD_COST = 3
-"""MACs of forward and backward together, in units of the forward pass."""
 
 
 GENTLER = "lower train.lr, or the rate of the method's own section of learn"

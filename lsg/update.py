@@ -19,7 +19,6 @@ BatchNorm's statistics of its channel go on, but nothing reads them while it is 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -29,10 +28,8 @@ from lsg.masks import GateSchedule, Noise, Sample, gate_slope, sample_gates, sam
 from lsg.networks.architecture import HEAD
 from lsg.optimizers import moving_or_none
 from lsg.parts import Part, parts
+from lsg.seeds import Uniform
 from lsg.workspace import Workspace
-
-Uniform = Callable[[int], Tensor]
-"""Draws that many numbers from [0, 1)."""
 
 
 @dataclass(frozen=True)
@@ -134,36 +131,39 @@ class Update:
             mask_rate: learning rate of the masks' and gates' logits; 0 leaves them as they are.
         """
         masks_move = self.masking is not None and mask_rate > 0
+        gates_move = masks_move and len(self.candidates) > 0
         draws = self._draws(uniform)
         for part in self.parts:
+            if part.stands and not gates_move:
+                continue
             gradient = part.gradient()
             if masks_move:
                 self._step_logits(part, gradient, mask_rate)
-            self._step_weights(part, gradient, rate)
-            self._draw(part, draws)
-        if masks_move and len(self.candidates):
+            if not part.stands:
+                self._step_weights(part, gradient, rate)
+                self._draw(part, draws)
+        if gates_move:
             self._step_gates(mask_rate)
         self._step_private(rate)
         self.workspace.network.zero_grad()
 
     def _step_logits(self, part: Part, gradient: Tensor, rate: float) -> None:
-        """Masks, and each kernel's term of its input gate's gradient."""
+        """Masks, and each kernel's term of its input gate's gradient, where there are any."""
+        logit = part.logit
+        if logit.rests and not len(self.candidates):
+            return
         sensitivity = part.sensitivity(gradient)
         if len(self.candidates):
             torch.mul(part.bits, sensitivity, out=self.consumed[part.kernels])
-        logit = part.logit
         if not logit.rests:
-            of_bit = sensitivity.mul_(part.input_gate)
-            if part.price is not None:
-                of_bit.add_(part.price)
-            of_logit = of_bit.mul_(part.slope)
+            of_logit = part.of_logit(sensitivity)
             self.workspace.optimizers[1].step(logit.value, of_logit, logit.state, logit.moving, rate, None)
 
     def _step_weights(self, part: Part, gradient: Tensor, rate: float) -> None:
         weight = part.weight
         if weight.rests:
             return
-        if self.masking is not None:
+        if part.scale is not None:
             gradient.mul_(part.scale)
         optimizer = self.workspace.optimizers[0]
         optimizer.step(weight.value, gradient, weight.state, weight.moving, rate, part.decay)
@@ -175,8 +175,13 @@ class Update:
             self._draw(part, draws)
 
     def _draws(self, uniform: Uniform) -> Tensor | None:
-        """Random numbers for the masks of all kernels, where the masks have noise."""
+        """Random numbers for the masks of all kernels, where there are masks and they have noise.
+
+        Whatever else is drawn in an epoch, its gates, is drawn before.
+        """
         if self.masking is None or self.masking.noise == "none":
+            return None
+        if not any(part.masked for part in self.parts):
             return None
         return uniform(self.workspace.table.count)
 
@@ -185,6 +190,7 @@ class Update:
         if self.masking is None:
             return
         if part.masked:
+            assert part.slope is not None
             own = None if draws is None else draws[part.kernels]
             sample_kernels(part.logit.value, own, self.masking.noise, out=Sample(part.bits, part.slope))
             part.take()

@@ -17,11 +17,10 @@ from torch import Tensor, nn
 
 from lsg.kernels import KernelTable
 from lsg.masks import INITIAL_LOGIT
-from lsg.networks.architecture import HEAD, Architecture, Widths
+from lsg.networks.architecture import HEAD, Architecture, Grids, Widths
 from lsg.optimizers import Optimizer
 
 STATISTICS = ("running_mean", "running_var")
-Grids = dict[str, Tensor]
 
 
 @dataclass

@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 from pipeline.errors import UserError
 
@@ -93,6 +94,9 @@ how units run (not in params.yaml, as it changes no result, but for threads and 
 """
 
 
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
 class _Terminated(KeyboardInterrupt):
     """SIGTERM, as schedulers and `timeout` send it: what is under way ends as after Ctrl-C."""
 
@@ -143,7 +147,7 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def _add_stages(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_stages(commands: Commands) -> None:
     texts = {
         "prepare": "read a benchmark's images and cut them into tasks",
         "targets": "learn the baselines; their accuracies become the goals",
@@ -161,7 +165,7 @@ def _add_stages(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
             stage.add_argument("--show", action="store_true", help="print what is there, write nothing")
 
 
-def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_run(commands: Commands) -> None:
     run = _command(commands, "run", "all four stages, without DVC", f"{EXAMPLES}\n{MACHINE}")
     _add_selection(run)
     run.add_argument("--no-tables", action="store_true", help="stop before the stage tables")
@@ -169,7 +173,7 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     _add_machine(run)
 
 
-def _add_sweep(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_sweep(commands: Commands) -> None:
     text = "learn with many values of params.yaml, and choose by validation accuracy and size"
     sweep = _command(commands, "sweep", text, SWEEP)
     sweep.add_argument("--benchmark", required=True, metavar="BENCH", help="a preset of params.yaml")
@@ -205,7 +209,18 @@ def _add_sweep(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     _add_machine(sweep)
 
 
-def _add_views(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_views(commands: Commands) -> None:
+    _add_plan(commands)
+    _add_status(commands)
+    _add_verify(commands)
+    _add_import(commands)
+    _add_record(commands)
+    _add_export(commands)
+    _add_ui(commands)
+    _add_track(commands)
+
+
+def _add_plan(commands: Commands) -> None:
     plan = _command(commands, "plan", "units, steps and hours of the experiment; runs a few steps to tell")
     plan.add_argument("--paper", action="store_true", help="for the paper's three benchmarks instead")
     plan.add_argument(
@@ -216,19 +231,26 @@ def _add_views(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     _add_overrides(plan)
 
+
+def _add_status(commands: Commands) -> None:
     status = _command(commands, "status", "units finished, running and waiting, and what is out of date")
     _add_selection(status)
     _add_overrides(status)
 
+
+def _add_verify(commands: Commands) -> None:
     verify = _command(commands, "verify", "rebuild what was learned from its files and compare")
     verify.add_argument("directory", type=Path, metavar="DIR", help="a unit's directory, or a folder of them")
 
+
+def _add_import(commands: Commands) -> None:
     bring = _command(commands, "import", "bring finished units of another machine into the store", IMPORT)
     bring.add_argument("source", type=Path, metavar="FOLDER_OR_TAR", help="its runs/, or a tar file of it")
 
-    record = _command(
-        commands, "record", "keep a benchmark's numbers and its units' digests in results/", RECORD
-    )
+
+def _add_record(commands: Commands) -> None:
+    text = "keep a benchmark's numbers and its units' digests in results/"
+    record = _command(commands, "record", text, RECORD)
     record.add_argument("benchmark", metavar="BENCH", help="a preset of params.yaml")
     record.add_argument("name", metavar="NAME", help="of the folder results/BENCH/NAME, which is replaced")
     source = record.add_mutually_exclusive_group()
@@ -247,14 +269,20 @@ def _add_views(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="what these records in results/BENCH hold, as one: seeds or methods learned at other times",
     )
 
+
+def _add_export(commands: Commands) -> None:
     export = _command(commands, "export", "write one task's network to a file for torch.export.load alone")
     export.add_argument("directory", type=Path, metavar="DIR", help="a unit's directory")
     export.add_argument("--task", type=_positive, required=True, metavar="N", help="which task's network")
     export.add_argument("--to", type=_exported, required=True, metavar="FILE.pt2", help="the file to write")
 
+
+def _add_ui(commands: Commands) -> None:
     ui = _command(commands, "ui", "MLflow's pages on this machine, with the link that compares runs")
     ui.add_argument("--port", type=int, default=5000, help="default 5000")
 
+
+def _add_track(commands: Commands) -> None:
     track = _command(commands, "track", "MLflow's view of the units")
     track.add_argument(
         "--rebuild", action="store_true", required=True, help="write it again from the units' directories"
@@ -263,9 +291,7 @@ def _add_views(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     _add_overrides(track)
 
 
-def _command(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, text: str, epilog: str = ""
-) -> argparse.ArgumentParser:
+def _command(commands: Commands, name: str, text: str, epilog: str = "") -> argparse.ArgumentParser:
     return commands.add_parser(
         name,
         help=text,

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from glob import escape
 from pathlib import Path
 
+from lsg.files import sync_folder
+
 
 @contextmanager
 def aside(out: Path) -> Iterator[Path]:
@@ -40,7 +42,7 @@ def put_in_place(partial: Path, out: Path) -> None:
         if old.exists():
             old.rename(out)
         raise
-    _sync_folder(out.parent)
+    sync_folder(out.parent)
     for replaced in out.parent.glob(f".{escape(out.name)}.*.old"):  # here, or by one that died
         shutil.rmtree(replaced, ignore_errors=True)
 
@@ -73,11 +75,3 @@ def leave_only(folder: Path, stems: Collection[str]) -> None:
     for path in folder.iterdir():
         if path.is_file() and path.stem not in stems:
             path.unlink()
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -14,8 +14,7 @@ from lsg.methods import METHODS
 from pipeline.errors import UserError
 from pipeline.recorded import KEPT, RESULTS, UNITS, Recording, recording_of
 from pipeline.report.frames import complete_runs
-from pipeline.units.records import UnitDirectory, open_unit, read_json
-from pipeline.units.store import DEFINITION
+from pipeline.units.records import DEFINITION, UnitDirectory, open_unit, read_json
 
 SHARED = ("network", "train", "data")
 """What all units must agree in to stand in one table."""

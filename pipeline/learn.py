@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 
 from pipeline.params import Params
 from pipeline.planned import write_planned
-from pipeline.stage import Bench, read_goals, work, write_units
+from pipeline.stage import Bench, read_goals, sized_units, work, write_units
 from pipeline.units.kept import keep
-from pipeline.units.records import open_unit
-from pipeline.units.store import RunStore
-from pipeline.units.unit import Goals, Plan, Sizes, Unit
 
 
 def learn(params: Params, benchmark: str, bench: Bench, tasks: int | None = None) -> Path:
@@ -32,17 +28,3 @@ def learn(params: Params, benchmark: str, bench: Bench, tasks: int | None = None
     write_units(path, [*units, *sized], bench.store, {})
     keep(bench.data, "learn", benchmark, [*units, *sized], bench.store)
     return path
-
-
-def sized_units(plan: Plan, goals: Goals, finished: Iterable[Unit], store: RunStore) -> list[Unit]:
-    """Units of methods that stay within the sizes of finished ones. Raises UserError for a damaged record."""
-    return plan.units("sized", goals, _sizes(finished, store)) if plan.units("sized", goals) else []
-
-
-def _sizes(units: Iterable[Unit], store: RunStore) -> Sizes:
-    """What the units allocate after each of their tasks."""
-    sizes = {}
-    for unit in units:
-        learned = open_unit(store.directory(unit))
-        sizes[unit.method, unit.seed] = tuple(learned.record(task).size.allocated for task in unit.tasks)
-    return sizes

@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked_dataclass
 
+from lsg.protocol import Protocol
 from pipeline.errors import UserError
 from pipeline.params_file import PARAMS_FILE, apply_override, read_values, shadowed
 
 if TYPE_CHECKING:
     from pipeline.benchmarks.settings import DataSettings
 
-Protocol = Literal["clean", "paper"]
 Rule = Literal["scratch", "best_of"]
 Section = dict[str, Any]
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from lsg import digest
+from lsg.data import SPLITS
 from lsg.files import write_json, write_tensors
 from pipeline.benchmarks import load_images
 from pipeline.benchmarks.images import Images
@@ -30,7 +31,6 @@ from pipeline.split import TaskData, split_tasks
 
 FORMAT = 1
 MANIFEST = "manifest.json"
-SPLITS = ("train", "validation", "test")
 SMALLEST_STD = 1 / 255
 
 

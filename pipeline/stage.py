@@ -1,4 +1,4 @@
-"""What the stages `targets` and `learn` share: open a benchmark, run its units, show and track them."""
+"""What the stages `targets` and `learn` share: which units there are, running, showing and tracking them."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from pipeline.execution.machine import Machine
 from pipeline.execution.progress import Progress
 from pipeline.params import Params, resolve
 from pipeline.tracking.tracker import Tracker, open_tracker
+from pipeline.units.records import open_unit
 from pipeline.units.store import RunStore
-from pipeline.units.unit import DATA, Goals, Plan, Unit, read_manifest
+from pipeline.units.unit import BASELINES, DATA, Goals, Plan, Sizes, Unit, read_manifest
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,41 @@ class Bench:
     def file(self, stage: str, benchmark: str) -> Path:
         """Where a stage writes what it came to, for example data/targets/<benchmark>.json."""
         return self.data / stage / f"{benchmark}.json"
+
+
+def known_units(plan: Plan, bench: Bench) -> tuple[list[Unit], str]:
+    """The units known so far, and a sentence where goals or sizes have to be learned before the rest is.
+
+    A damaged unit counts as one that is not learned.
+    """
+    units, path = plan.units("targets"), bench.file("targets", plan.experiment.benchmark)
+    try:
+        goals = read_goals(path, plan, bench.store)
+    except UserError:
+        others = [name for name in plan.experiment.methods if name not in BASELINES]
+        return units, f"{', '.join(others)}: waiting for goals" if others else ""
+    learned, sized = plan.units("learn", goals), plan.units("sized", goals)
+    try:
+        if all(bench.store.finished(unit) for unit in learned):
+            return units + learned + sized_units(plan, goals, learned, bench.store), ""
+    except UserError:
+        pass  # the unit's own line, or the stage that takes it for finished, tells what is damaged
+    names = ", ".join(unit.name for unit in sized)
+    return units + learned, f"{names}: waiting for sizes" if sized else ""
+
+
+def sized_units(plan: Plan, goals: Goals, finished: Iterable[Unit], store: RunStore) -> list[Unit]:
+    """Units of methods that stay within the sizes of finished ones. Raises UserError for a damaged record."""
+    return plan.units("sized", goals, _sizes(finished, store)) if plan.units("sized", goals) else []
+
+
+def _sizes(units: Iterable[Unit], store: RunStore) -> Sizes:
+    """What the units allocate after each of their tasks."""
+    sizes = {}
+    for unit in units:
+        learned = open_unit(store.directory(unit))
+        sizes[unit.method, unit.seed] = tuple(learned.record(task).size.allocated for task in unit.tasks)
+    return sizes
 
 
 def work(title: str, benchmark: str, units: Sequence[Unit], bench: Bench, split: str = "test") -> None:

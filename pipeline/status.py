@@ -6,12 +6,11 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from pipeline.errors import UserError
-from pipeline.learn import sized_units
 from pipeline.params import Params
-from pipeline.stage import Bench, read_goals
-from pipeline.units.records import Tail
-from pipeline.units.store import DEFINITION, FAULT, RunStore
-from pipeline.units.unit import BASELINES, Plan, Unit
+from pipeline.stage import Bench, known_units
+from pipeline.units.records import DEFINITION, EVENTS, Tail
+from pipeline.units.store import FAULT, RunStore
+from pipeline.units.unit import Unit
 
 
 def status(params: Params, bench: Bench, tasks: int | None = None) -> None:
@@ -68,29 +67,8 @@ def stale_directories(
     return sorted(path for path in found if path not in asked and path.parent.name not in later)
 
 
-def known_units(plan: Plan, bench: Bench) -> tuple[list[Unit], str]:
-    """The units known so far, and a sentence where goals or sizes have to be learned before the rest is.
-
-    A damaged unit counts as one that is not learned.
-    """
-    units, path = plan.units("targets"), bench.file("targets", plan.experiment.benchmark)
-    try:
-        goals = read_goals(path, plan, bench.store)
-    except UserError:
-        others = [name for name in plan.experiment.methods if name not in BASELINES]
-        return units, f"{', '.join(others)}: waiting for goals" if others else ""
-    learned, sized = plan.units("learn", goals), plan.units("sized", goals)
-    try:
-        if all(bench.store.finished(unit) for unit in learned):
-            return units + learned + sized_units(plan, goals, learned, bench.store), ""
-    except UserError:
-        pass  # the unit's own line, or the stage that takes it for finished, tells what is damaged
-    names = ", ".join(unit.name for unit in sized)
-    return units + learned, f"{names}: waiting for sizes" if sized else ""
-
-
 def _position(directory: Path, tasks: int) -> str:
-    events = Tail(directory / "events.jsonl").read()
+    events = Tail(directory / EVENTS).read()
     if not events:
         return "at the start"
     last = events[-1]

@@ -7,12 +7,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from lsg.methods.method import DECISION_SPLIT
+from lsg.protocol import DECISION_SPLIT
 from pipeline.errors import UserError
 from pipeline.params import Params
 from pipeline.planned import write_planned
-from pipeline.stage import Bench, work, write_units
-from pipeline.status import known_units
+from pipeline.stage import Bench, known_units, work, write_units
 from pipeline.units.kept import keep
 from pipeline.units.store import RunStore
 from pipeline.units.unit import Plan, Unit

@@ -36,9 +36,10 @@ from lsg import initial, seeds
 from lsg.data import Task
 from lsg.initial import initial_weights
 from lsg.methods.apd_decomposition import Adaptation, Decomposition, Tensors, gate, pruned
-from lsg.methods.method import Growing, Lesson, Method, Protocol
+from lsg.methods.method import Growing, Lesson, Method
 from lsg.networks.architecture import HEAD, Architecture
 from lsg.plain import PlainTraining
+from lsg.protocol import Protocol
 from lsg.settings import require
 from lsg.training import MaskRates, Stage, Trainer
 from lsg.workspace import default_private
@@ -80,7 +81,7 @@ class ApdSettings:
         require(1 <= self.clusters <= every, "clusters", self.clusters, "from 1 to consolidate_every")
 
     def rates(self, epochs: int) -> MaskRates:
-        """The rate of each epoch, as the loop takes it."""
+        """The rate of each epoch, as the loop's second schedule, which elsewhere is that of masks."""
         later = range(1, epochs)
         drops = tuple(epoch / epochs for epoch in later)
         return MaskRates(self.lr, drops, tuple(self.lr_decay**epoch for epoch in later))
@@ -190,8 +191,8 @@ class Apd(Method):
 
     def learn(self, task: Task, goal: float | None, trainer: Trainer) -> Lesson:
         network = self._begin(task).to(trainer.device)
-        group = {"params": list(network.parameters()), "mask": True}
-        optimizer = torch.optim.Adam([group], eps=EPSILON, fused=True)
+        on_second_schedule = {"params": list(network.parameters()), "mask": True}  # weights and M_t alike
+        optimizer = torch.optim.Adam([on_second_schedule], eps=EPSILON, fused=True)
         training = PlainTraining(
             network,
             optimizer,
@@ -249,9 +250,7 @@ class Apd(Method):
             newest = list(self.state.tasks.values())[-1].private
             start |= {name: value for name, value in newest.items() if not name.startswith(HEAD)}
         _, inputs, _ = architecture.shape(architecture.head, streams, classes)
-        head = initial.draw(
-            architecture, architecture.head, range(classes), range(inputs), self.seed, task.number
-        )
+        head = initial.draw(architecture, architecture.head, classes, inputs, self.seed, task.number)
         return start | {HEAD_WEIGHT: head.flatten(1)}
 
     def _additive(self, name: str, sigma: Tensor, draws: torch.Generator) -> Additive:

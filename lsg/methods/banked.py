@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from lsg.bank import Bank, Solution
 from lsg.data import Task
-from lsg.methods.method import Method, Protocol
+from lsg.methods.method import Method
 from lsg.networks.architecture import HEAD, Architecture
+from lsg.protocol import Protocol
 from lsg.training import Trainer
 
 

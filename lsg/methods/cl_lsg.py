@@ -31,9 +31,10 @@ from lsg.initial import initial_weights
 from lsg.masked import MaskedTraining
 from lsg.masks import GateSchedule, Noise
 from lsg.methods.banked import Banked
-from lsg.methods.method import Growing, Lesson, Protocol
+from lsg.methods.method import Growing, Lesson
 from lsg.networks.architecture import Architecture, Layer, Widths
 from lsg.optimizers import Adam
+from lsg.protocol import Protocol
 from lsg.settings import require, require_one_of
 from lsg.settling import reused_weights, settled
 from lsg.training import MaskRates, Stage, Trainer, epochs_of

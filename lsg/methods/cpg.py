@@ -26,7 +26,6 @@ from functools import partial
 from itertools import pairwise
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor, nn
 
 from lsg.bank import Solution
@@ -34,9 +33,9 @@ from lsg.data import Task, batch_sizes
 from lsg.methods.elementwise import GradualPruning, Ramp, SingleWeights, WeightTraining
 from lsg.methods.method import Growing, Lesson
 from lsg.networks.architecture import Architecture, Widths
+from lsg.seeds import Uniform
 from lsg.settings import require
 from lsg.training import MaskRates, Stage, Trainer, epochs_of, is_rising
-from lsg.update import Uniform
 from lsg.widths import cap_widths
 from lsg.workspace import Workspace, is_statistic
 
@@ -142,8 +141,9 @@ class Retraining(WeightTraining):
         return {name: value.clone() for name, value in state if name.endswith(".value") or is_statistic(name)}
 
     def note(self) -> None:
-        """Judge the network as it stands behind an epoch."""
-        self.update.draw(torch.rand)
+        """Judge the network as it stands behind an epoch; a checkpoint leaves its weights unwritten."""
+        for part in self.update.parts:
+            part.write()
         reached = self.judge(self.network)
         if reached > self.best_accuracy:
             self.best_accuracy, self.best = reached, self._values()
@@ -169,6 +169,15 @@ class Retraining(WeightTraining):
         best = {name.removeprefix(BEST): value for name, value in tensors.items() if name.startswith(BEST)}
         self.best = {name: value.to(self.workspace.device) for name, value in best.items()}
         self.best_accuracy = position["best_accuracy"]
+
+
+@dataclass(frozen=True)
+class Picked:
+    """An attempt to pick: its network, what that reaches where decisions are taken, its fit in training."""
+
+    solution: Solution
+    reached: float
+    fit: float
 
 
 class Cpg(SingleWeights):
@@ -211,26 +220,21 @@ class Cpg(SingleWeights):
         return lesson
 
     def _pick(self, task: Task, goal: float, trainer: Trainer, lesson: Lesson) -> tuple[Solution, float]:
-        """Train and pick, wider and wider until the goal is met; the network that is kept, its accuracy."""
-        attempts = self._widths()
-        kept, best = None, 0.0
-        for stage, widths in enumerate(attempts, PICK):
-            solution = self._attempt(stage, widths, task, trainer)
-            reached = lesson.stage_accuracy[stage] = self.judged(solution, task, trainer)
-            if kept is None or self._keeps_wider(reached, best, lesson):
-                kept, best = solution, reached
-            lacking = self._lacking(reached, trainer.logs[-1].train_accuracy, goal)
-            grows = bool(lacking) and widths != attempts[-1]
-            reason = lacking if grows or not lacking else "at_cap"
-            self.decide(lesson, "grow", grows, reached, goal, reason or "target_met")
-            if not grows:
-                break
-        assert kept is not None
-        if best < goal:
-            lesson.reason = "at_cap" if kept is solution else "kept_narrower"
-        elif kept.widths != attempts[0]:
+        """Pick; grow and pick again until the goal or the cap is reached. What is kept, and its accuracy."""
+        sizes = self._widths()
+        attempts = (
+            self._picked(stage, widths, task, trainer, lesson) for stage, widths in enumerate(sizes, PICK)
+        )
+        kept = picked = next(attempts)
+        while self._grows(picked, goal, sizes[-1], lesson):
+            picked = next(attempts)
+            if self._keeps_wider(picked.reached, kept.reached, lesson):
+                kept = picked
+        if kept.reached < goal:
+            lesson.reason = "at_cap" if kept is picked else "kept_narrower"
+        elif kept.solution.widths != sizes[0]:
             lesson.reason = "grew"
-        return kept, best
+        return kept.solution, kept.reached
 
     def _widths(self) -> list[dict[str, int]]:
         """Widths from the bank's on to the cap's."""
@@ -239,6 +243,12 @@ class Cpg(SingleWeights):
             cap_widths(self.architecture, size) for size in multipliers(settings.cap, settings.grow_step)
         ]
         return [widths for widths in steps if all(widths[stream] >= now[stream] for stream in now)]
+
+    def _picked(self, stage: int, widths: Widths, task: Task, trainer: Trainer, lesson: Lesson) -> Picked:
+        """What picking at these widths comes to."""
+        solution = self._attempt(stage, widths, task, trainer)
+        reached = lesson.stage_accuracy[stage] = self.judged(solution, task, trainer)
+        return Picked(solution, reached, trainer.logs[-1].train_accuracy)
 
     def _attempt(self, stage: int, widths: Widths, task: Task, trainer: Trainer) -> Solution:
         """Pick earlier weights and train all others at these widths."""
@@ -251,11 +261,19 @@ class Cpg(SingleWeights):
         trainer.run(Stage(stage, rates), training, task)
         return self.solution(training.workspace)
 
-    def _lacking(self, reached: float, fit: float, goal: float) -> str:
+    def _grows(self, picked: Picked, goal: float, cap: Widths, lesson: Lesson) -> bool:
+        """Grow where something is lacking and the network is not at the cap."""
+        lacking = self._lacking(picked, goal)
+        grows = bool(lacking) and picked.solution.widths != cap
+        reason = (lacking if grows else "at_cap") if lacking else "target_met"
+        self.decide(lesson, "grow", grows, picked.reached, goal, reason)
+        return grows
+
+    def _lacking(self, picked: Picked, goal: float) -> str:
         """Why the task has to grow; empty where it has not."""
-        if reached < goal:
+        if picked.reached < goal:
             return "below_target"
-        return "below_train_gate" if fit < self.settings.train_accuracy else ""
+        return "below_train_gate" if picked.fit < self.settings.train_accuracy else ""
 
     def _keeps_wider(self, reached: float, narrower: float, lesson: Lesson) -> bool:
         """Protocol `clean` keeps a wider network only if it is better; `paper` always, as CPG."""

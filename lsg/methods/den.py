@@ -31,9 +31,10 @@ from lsg.data import Task
 from lsg.initial import initial_weights
 from lsg.methods.den_steps import ProximalSteps, Terms, optimizer_of
 from lsg.methods.den_units import SharedNetwork, Subnet
-from lsg.methods.method import Growing, Lesson, Method, Protocol
+from lsg.methods.method import Growing, Lesson, Method
 from lsg.networks.architecture import HEAD, Architecture, Widths
 from lsg.plain import PlainTraining
+from lsg.protocol import Protocol
 from lsg.settings import require
 from lsg.training import Stage, Trainer, epochs_of
 from lsg.widths import cap_widths
@@ -137,9 +138,7 @@ class Den(Method):
         """Step 1: a new head over all units, and the sub-network that it reads."""
         architecture, classes = self.architecture, len(task.classes)
         rows, columns, _ = architecture.shape(architecture.head, self.shared.widths, classes)
-        head = initial.draw(
-            architecture, architecture.head, range(rows), range(columns), self.seed, task.number
-        )
+        head = initial.draw(architecture, architecture.head, rows, columns, self.seed, task.number)
         whole = self.shared.start(self.shared.weights | {HEAD: head})
         epochs = epochs_of(self.settings.selection, trainer.settings.epochs)
         terms = Terms(self.settings.l1, head_only=True)

@@ -15,10 +15,9 @@ from torch import Tensor, nn
 from torch.nn.functional import softshrink
 
 from lsg.methods.den_units import Subnet, incoming
-from lsg.networks.architecture import HEAD
+from lsg.networks.architecture import HEAD, Grids
 from lsg.plain import torch_optimizer
 from lsg.training import TrainSettings
-from lsg.workspace import Grids
 
 OFFICIAL_RATE = 1e-3
 

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from lsg.bank import Solution
-from lsg.networks.architecture import CLASSES, HEAD, IMAGE, Architecture, Layer, Widths
-from lsg.workspace import Grids, default_private
+from lsg.networks.architecture import CLASSES, HEAD, IMAGE, Architecture, Grids, Layer, Widths
+from lsg.workspace import default_private
 
 Units = dict[str, Tensor]
 """For each stream the indices (int64) of units in the shared network, in the order of a compact network."""

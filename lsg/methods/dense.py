@@ -10,10 +10,11 @@ from torch import Tensor, nn
 from lsg.data import Task
 from lsg.initial import initial_weights
 from lsg.masked import MaskedTraining
-from lsg.methods.method import Lesson, Method, Protocol
-from lsg.networks.architecture import HEAD, Architecture
+from lsg.methods.method import Lesson, Method
+from lsg.networks.architecture import HEAD, Architecture, Grids
+from lsg.protocol import Protocol
 from lsg.training import Stage, Trainer
-from lsg.workspace import Grids, Workspace
+from lsg.workspace import Workspace
 
 
 class Dense(Method):

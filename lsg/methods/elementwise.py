@@ -26,13 +26,14 @@ from lsg.initial import initial_weights
 from lsg.masked import MaskedTraining
 from lsg.masks import INITIAL_LOGIT, GateSchedule, kernel_bits
 from lsg.methods.banked import Banked
-from lsg.methods.method import Protocol
 from lsg.networks.architecture import HEAD, Architecture, Widths
 from lsg.optimizers import Adam
 from lsg.parts import Part
+from lsg.protocol import Protocol
+from lsg.seeds import Uniform
 from lsg.settling import reused_weights, settled
 from lsg.training import Trainer
-from lsg.update import Masking, Uniform, Update
+from lsg.update import Masking, Update
 from lsg.workspace import Workspace
 
 OFF_LOGIT = 0.0
@@ -46,7 +47,7 @@ class PiggyUpdate(Update):
     def divide(self) -> None:
         super().divide()
         for part in self.parts:
-            part.slope.fill_(1.0)
+            part.slope = None
             self._settle(part)
 
     def _settle(self, part: Part) -> None:

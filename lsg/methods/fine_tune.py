@@ -19,11 +19,11 @@ from torch import Tensor
 from lsg import seeds
 from lsg.data import Task
 from lsg.methods.dense import Dense
-from lsg.methods.method import Lesson, Protocol
-from lsg.networks.architecture import HEAD, Architecture
+from lsg.methods.method import Lesson
+from lsg.networks.architecture import HEAD, Architecture, Grids
+from lsg.protocol import Protocol
 from lsg.settings import require, require_one_of, require_own
 from lsg.training import Stage, Trainer
-from lsg.workspace import Grids
 
 Start = Literal["first", "random_previous", "sequential"]
 

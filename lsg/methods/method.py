@@ -15,13 +15,10 @@ from torch import Tensor, nn
 from lsg.data import Task
 from lsg.evaluation import accuracy
 from lsg.networks.architecture import Architecture, Widths
+from lsg.protocol import DECISION_SPLIT, Protocol
 from lsg.training import Trainer
 
-Protocol = Literal["clean", "paper"]
 Growing = Literal["target", "default"]
-DECISION_SPLIT: dict[str, str] = {"clean": "validation", "paper": "test"}
-"""Which split decides (grow? keep?) in which protocol. `paper` decides on test data, as CPG does."""
-
 WEIGHTS = "weights"
 """What a decision without an accuracy is taken on, where others name the split."""
 

@@ -26,10 +26,11 @@ from lsg import seeds
 from lsg.cost import macs_of_frozen
 from lsg.data import Task
 from lsg.initial import initial_weights
-from lsg.methods.method import Growing, Lesson, Method, Protocol
+from lsg.methods.method import Growing, Lesson, Method
 from lsg.methods.pnn_columns import Adapter, Column, Columns, column_weights, forward_macs
 from lsg.networks.architecture import HEAD, Architecture, Widths
 from lsg.plain import PlainTraining, torch_optimizer
+from lsg.protocol import Protocol
 from lsg.settings import require
 from lsg.training import Stage, Trainer, TrainSettings
 from lsg.widths import cap_widths, seed_widths

@@ -11,13 +11,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from torch import nn
+from torch import Tensor, nn
 
 IMAGE = "image"
 CLASSES = "classes"
 HEAD = "head"
 
 Widths = Mapping[str, int]
+Grids = dict[str, Tensor]
+"""Kernels by layer, `[outputs, inputs, area]`."""
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,8 @@ the others keep their ratio to it, so `width=16, hidden=1024` is a quarter of ev
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 
@@ -62,6 +64,24 @@ def vgg16_bn(image_shape: tuple[int, int, int], hidden: int = 4096, width: int =
     other image sizes, a negative `hidden`, or a `width` below 1.
     """
     _, height, breadth = image_shape
+    _require_fit(height, breadth, hidden, width)
+    area = (height // 32) * (breadth // 32)
+    convolutions = _convolutions(height, breadth)
+    connected = _fully_connected(convolutions[-1].target, area) if hidden else []
+    layers = (*convolutions, *connected)
+    return Architecture(
+        name="vgg16-bn",
+        image_shape=image_shape,
+        streams=_channels(width) | {layer.target: hidden for layer in connected},
+        layers=layers,
+        head=Layer(HEAD, layers[-1].target, CLASSES, 1 if connected else area, positions=1),
+        norms={f"blocks.{number}.{3 * place + 1}": stream for number, place, stream, _ in _places()},
+        biased=frozenset(layer.name for layer in connected),
+        make=lambda widths, classes: VGG(image_shape, widths, classes),
+    )
+
+
+def _require_fit(height: int, breadth: int, hidden: int, width: int) -> None:
     if height % 32 or breadth % 32:
         raise ValueError(
             f"vgg16-bn needs image sides that are multiples of 32, not {height}x{breadth}; set "
@@ -71,28 +91,33 @@ def vgg16_bn(image_shape: tuple[int, int, int], hidden: int = 4096, width: int =
         raise ValueError(f"network.hidden must be 0 (linear head) or more, not {hidden}")
     if width < 1:
         raise ValueError(f"network.width must be 1 or more, not {width}")
-    layers, norms, streams, source = [], {}, {}, IMAGE
+
+
+def _places() -> Iterator[tuple[int, int, str, int]]:
+    """Each convolution's block and its place there, both from 0, its stream, and its channels in widths."""
     for number, block in enumerate(BLOCKS):
-        positions = (height >> number) * (breadth >> number)
         for place, ratio in enumerate(block):
-            target = f"conv{number + 1}_{place + 1}"
-            layers.append(Layer(f"blocks.{number}.{3 * place}", source, target, 9, positions))
-            norms[f"blocks.{number}.{3 * place + 1}"] = target
-            streams[target] = width * ratio
-            source = target
-    area = (height // 32) * (breadth // 32)
-    for place, target in enumerate(FC_STREAMS if hidden else ()):
-        layers.append(Layer(f"fc.{place}", source, target, area, positions=1))
-        streams[target] = hidden
-        source, area = target, 1
-    frozen = tuple(layers)
-    return Architecture(
-        name="vgg16-bn",
-        image_shape=image_shape,
-        streams=streams,
-        layers=frozen,
-        head=Layer(HEAD, source, CLASSES, area, positions=1),
-        norms=norms,
-        biased=frozenset(layer.name for layer in frozen if layer.name.startswith("fc.")),
-        make=lambda widths, classes: VGG(image_shape, widths, classes),
-    )
+            yield number, place, f"conv{number + 1}_{place + 1}", ratio
+
+
+def _channels(width: int) -> dict[str, int]:
+    return {stream: width * ratio for _, _, stream, ratio in _places()}
+
+
+def _convolutions(height: int, breadth: int) -> list[Layer]:
+    """One after the other; each block works on sides half as long as the one before."""
+    layers, source = [], IMAGE
+    for number, place, stream, _ in _places():
+        positions = (height >> number) * (breadth >> number)
+        layers.append(Layer(f"blocks.{number}.{3 * place}", source, stream, 9, positions))
+        source = stream
+    return layers
+
+
+def _fully_connected(source: str, area: int) -> list[Layer]:
+    """The first of them reads a feature map of `area` places."""
+    first, second = FC_STREAMS
+    return [
+        Layer("fc.0", source, first, area, positions=1),
+        Layer("fc.1", first, second, area=1, positions=1),
+    ]

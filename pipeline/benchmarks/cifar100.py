@@ -18,7 +18,7 @@ from pipeline.benchmarks.images import Images
 from pipeline.benchmarks.settings import DataSettings
 from pipeline.benchmarks.superclasses import CLASS_NAMES, SUPERCLASSES
 from pipeline.benchmarks.tree import check_counts, class_files, read_classes, tree_at
-from pipeline.errors import UserError
+from pipeline.errors import UserError, first_line
 
 TRAIN_PER_CLASS = 500
 TEST_PER_CLASS = 100
@@ -58,13 +58,13 @@ def _download(folder: Path) -> Images:
     try:
         from torchvision.datasets import CIFAR100
     except (ImportError, RuntimeError) as error:
-        reason = f"torchvision is not usable ({_first_line(error)})"
+        reason = f"torchvision is not usable ({first_line(error)})"
         raise UserError(f"{reason}; install cl-lsg[vision], or set {TREE}") from error
     try:
         train = CIFAR100(str(folder), train=True, download=True)
         test = CIFAR100(str(folder), train=False, download=True)
     except (OSError, RuntimeError, HTTPException) as error:
-        reason = f"CIFAR-100 could not be downloaded into {folder} ({_first_line(error)})"
+        reason = f"CIFAR-100 could not be downloaded into {folder} ({first_line(error)})"
         raise UserError(f"{reason}; try again with a network, or set {TREE}") from error
     if tuple(train.classes) != CLASS_NAMES:
         raise UserError(f"{folder} holds other classes than CIFAR-100's; remove it and run again")
@@ -77,7 +77,3 @@ def _tensors(dataset: object) -> tuple[Tensor, Tensor]:
     labels: list[int] = dataset.targets  # type: ignore[attr-defined]
     images = torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)))
     return images, torch.tensor(labels, dtype=torch.int64)
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).partition("\n")[0]

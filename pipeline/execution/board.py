@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from pipeline.units.records import Tail
+from pipeline.units.records import EVENTS, Tail
 from pipeline.units.store import RunStore
 from pipeline.units.unit import Unit
 
@@ -89,7 +89,7 @@ class Board:
 
     def _start(self, unit: Unit) -> None:
         directory = self.store.directory(unit)
-        self._followed[unit.key] = _Followed(unit, directory / "events.jsonl")
+        self._followed[unit.key] = _Followed(unit, directory / EVENTS)
         self.watcher.started(unit, directory)
         if before := self._followed[unit.key].fresh():
             self.watcher.resumed(unit, before)

@@ -13,7 +13,7 @@ import pandas as pd
 
 from lsg.methods import METHODS
 from lsg.methods.cl_lsg import ClLsg
-from lsg.methods.method import DECISION_SPLIT
+from lsg.protocol import DECISION_SPLIT
 from pipeline.errors import AGAIN, UserError
 from pipeline.units.histories import Learned, history
 from pipeline.units.records import UnitDirectory, open_unit, read_json

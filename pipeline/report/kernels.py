@@ -21,7 +21,7 @@ from lsg.methods.elementwise import SingleWeights
 from lsg.networks.architecture import Architecture, Layer
 from lsg.networks.described import architecture_of
 from pipeline.units.histories import Learned
-from pipeline.units.records import UnitDirectory, read_json
+from pipeline.units.records import JOB, UnitDirectory, read_json
 
 MAP = 96
 """Most rows and columns of a layer's map: of larger layers it shows so many, evenly spread."""
@@ -69,7 +69,7 @@ def read_kernels(learned: Sequence[Learned]) -> Kernels | None:
 
 def _architecture(unit: UnitDirectory) -> Architecture | None:
     """The run's network; None where no bank keeps its kernels."""
-    method, job = METHODS[unit.definition.method], read_json(unit.path / "job.json")
+    method, job = METHODS[unit.definition.method], read_json(unit.path / JOB)
     if not issubclass(method, Banked):
         return None
     architecture = architecture_of(unit.definition.network, job["image_shape"])

@@ -19,7 +19,6 @@ from pipeline.units.unit import Unit
 
 Search = Literal["random", "optuna"]
 Scheduler = Literal["asha", "fifo"]
-SEARCHES, SCHEDULERS = ("random", "optuna"), ("asha", "fifo")
 STATES = ".sweeps"
 """The folder of the store in which Ray Tune keeps which values it drew."""
 

@@ -17,9 +17,20 @@ from lsg.evaluation import average, backward_transfer, forgetting
 from pipeline.archives import unpacked
 from pipeline.errors import UserError, first_line
 from pipeline.folders import aside, rename_unless_there
-from pipeline.units.proven import JOB, prove
-from pipeline.units.records import EVENTS, SECONDS, Tail, UnitDirectory, damage_named, open_unit, read_json
-from pipeline.units.store import DEFINITION, RESULT, RunStore
+from pipeline.units.proven import prove
+from pipeline.units.records import (
+    DEFINITION,
+    EVENTS,
+    JOB,
+    RESULT,
+    SECONDS,
+    Tail,
+    UnitDirectory,
+    damage_named,
+    open_unit,
+    read_json,
+)
+from pipeline.units.store import RunStore
 
 ONCE = (DEFINITION, JOB, RESULT, EVENTS, SECONDS)
 """A finished unit's files beside two a task."""

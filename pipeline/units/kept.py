@@ -18,7 +18,8 @@ from pathlib import Path
 from pipeline.errors import UserError
 from pipeline.folders import aside, rename_unless_there
 from pipeline.units.proven import require_unchanged
-from pipeline.units.store import LOCK, RESULT, RunStore
+from pipeline.units.records import RESULT
+from pipeline.units.store import LOCK, RunStore
 from pipeline.units.unit import Unit
 
 FOLDER = "units"

@@ -14,9 +14,8 @@ from lsg.files import DamagedFileError
 from lsg.reading import UnknownRunError, empty_method, read_job
 from lsg.records import RunDirectory
 from pipeline.errors import UserError, first_line
-from pipeline.units.records import DEFINITION, EVENTS, damage_named, open_unit
+from pipeline.units.records import DEFINITION, EVENTS, JOB, damage_named, open_unit
 
-JOB = "job.json"
 SHARED = ("benchmark", "method", "protocol", "seed", "tasks", "network", "train", "settings", "goals")
 """What unit.json and job.json both say; with two numbers of unit.json's `numerics`."""
 NUMERICS = ("threads", "device")

@@ -19,6 +19,7 @@ from pipeline.errors import AGAIN, UserError
 
 DEFINITION = "unit.json"
 EVENTS = "events.jsonl"
+JOB = "job.json"
 RESULT = "result.json"
 SECONDS = "seconds.json"
 _SECONDS = TypeAdapter(dict[int, float])

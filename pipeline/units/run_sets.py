@@ -11,9 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import UserError
-from pipeline.units.records import UnitDirectory, open_unit, read_json
-
-_JOB = "job.json"
+from pipeline.units.records import JOB, UnitDirectory, open_unit, read_json
 
 
 @dataclass(frozen=True)
@@ -39,7 +37,7 @@ class Members:
 
     def find(self, directory: Path) -> Member | None:
         """The unit in `directory`; None while it does not exist. Raises UserError when it is damaged."""
-        if directory not in self._known and (directory / _JOB).is_file():
+        if directory not in self._known and (directory / JOB).is_file():
             self._known[directory] = _member(directory)
         return self._known.get(directory)
 
@@ -64,5 +62,5 @@ def _member(directory: Path) -> Member:
     if unit.finished:
         unit.check_records()
     family = {name: value for name, value in unit.content.items() if name != "tasks" or not unit.alone}
-    version = str(read_json(directory / _JOB).get("data", ""))
+    version = str(read_json(directory / JOB).get("data", ""))
     return Member(unit, json.dumps(family, sort_keys=True), version)

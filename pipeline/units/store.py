@@ -17,18 +17,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import lsg
-from lsg.files import write_bytes
+from lsg.files import DamagedFileError, read_json, write_bytes
 from lsg.records import RunDirectory
 from pipeline.errors import UserError
 from pipeline.locks import try_lock
-from pipeline.units.records import damage_named
+from pipeline.units.records import DEFINITION, RESULT, damage_named
 from pipeline.units.unit import Unit, data_digest, method_digest
 
 if TYPE_CHECKING:
     from lsg.data import TaskSource
     from lsg.sequence import Job
 
-DEFINITION, RESULT, FAULT, LOCK = "unit.json", "result.json", "error.txt", ".lock"
+FAULT, LOCK = "error.txt", ".lock"
 Report = Callable[[dict[str, Any]], None]
 
 
@@ -66,11 +66,11 @@ class RunStore:
         directory = self.directory(unit)
         if not (directory / RESULT).exists():
             return None
-        result = _read_object(directory / RESULT)
-        if not {"tasks", "matrix"} <= result.keys():
-            raise _damaged(directory / RESULT, "it holds no accuracy matrix")
-        _require_same(directory / DEFINITION, unit)
         with damage_named():
+            result = read_json(directory / RESULT)
+            if not {"tasks", "matrix"} <= result.keys():
+                raise DamagedFileError(directory / RESULT, "it holds no accuracy matrix")
+            _require_same(directory / DEFINITION, unit)
             RunDirectory(directory).check_records()
         return result
 
@@ -203,25 +203,13 @@ def _define(directory: Path, unit: Unit) -> None:
     """Write unit.json where there is none, or check that the directory is this unit's."""
     (directory / FAULT).unlink(missing_ok=True)
     if (directory / DEFINITION).exists():
-        _require_same(directory / DEFINITION, unit)
+        with damage_named():
+            _require_same(directory / DEFINITION, unit)
     else:
         write_bytes(directory / DEFINITION, unit.text.encode())
 
 
 def _require_same(path: Path, unit: Unit) -> None:
-    if not path.exists() or _read_object(path) != json.loads(unit.text):
-        raise _damaged(path, "it does not describe the unit that its directory's name stands for")
-
-
-def _read_object(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise _damaged(path, str(error)) from None
-    if not isinstance(content, dict):
-        raise _damaged(path, "it is no JSON object")
-    return content
-
-
-def _damaged(path: Path, reason: str) -> UserError:
-    return UserError(f"{path} is damaged ({reason}); delete {path.parent} to learn the unit again")
+    """Raises FileNotFoundError and DamagedFileError."""
+    if read_json(path) != json.loads(unit.text):
+        raise DamagedFileError(path, "it does not describe the unit that its directory's name stands for")

@@ -14,8 +14,9 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from lsg.protocol import Protocol
 from pipeline.errors import UserError
-from pipeline.params import Experiment, Protocol
+from pipeline.params import Experiment
 from pipeline.units.code import code_digest
 
 if TYPE_CHECKING:

@@ -4,6 +4,10 @@ import torch
 
 from benchmarks.operations import counted
 from benchmarks.step import ARCHITECTURES, MASK_RATE, RATE, MaskedStep, batch, operations
+from lsg.masks import GateSchedule
+from lsg.methods.elementwise import PiggyUpdate
+from lsg.networks.architecture import HEAD, Architecture
+from lsg.update import Masking, Update
 from lsg.widths import seed_widths
 
 
@@ -34,6 +38,43 @@ def test_masks_draw_random_numbers_once_a_step() -> None:
 
     step.update.step(RATE, MASK_RATE, uniform)
     assert calls == [step.workspace.table.count]
+
+
+def test_a_step_without_masks_is_that_of_what_moves() -> None:
+    """Frozen kernels beside a head that is trained: SGD of head and private values, the head written."""
+    architecture = ARCHITECTURES["vgg16-bn-linear"]
+    workspace = MaskedStep(architecture, seed_widths(architecture, 0.125)).workspace
+    for mark in (workspace.masked, workspace.candidate, workspace.trainable):
+        mark[:] = False
+    workspace.table.kernel_grid(workspace.trainable, HEAD)[:] = True
+    update = Update(workspace, Masking("logit", GateSchedule(100.0, 20.0, 20), 1e-4), 4e-5)
+    assert counted_step(update, architecture) <= 10
+
+
+def test_a_step_of_single_weight_masks_multiplies_by_no_gate_and_no_slope() -> None:
+    """Adam of Piggyback's masks, SGD of the other weights, the masked weights written."""
+    architecture = ARCHITECTURES["lenet"].elementwise()
+    workspace = MaskedStep(architecture, seed_widths(architecture, 0.125)).workspace
+    workspace.candidate[:] = False
+    torch.logical_not(workspace.trainable, out=workspace.masked)
+    assert len(workspace.table.blocks) == 1
+    update = PiggyUpdate(workspace, Masking("none", GateSchedule(1.0, 1.0, 1), 0.0), 4e-5)
+    assert counted_step(update, architecture) <= 33
+
+
+def counted_step(update: Update, architecture: Architecture) -> int:
+    """Operations of the update's step."""
+    update.begin_epoch(torch.rand)
+    network, (images, labels) = update.workspace.network, batch(architecture)
+    torch.nn.functional.cross_entropy(network(images), labels).backward()
+    gradients = [parameter.grad for parameter in network.parameters()]
+
+    def step() -> None:
+        for parameter, gradient in zip(network.parameters(), gradients, strict=True):
+            parameter.grad = gradient
+        update.step(RATE, MASK_RATE, torch.rand)
+
+    return counted(step)
 
 
 def test_masks_leave_no_node_in_the_graph() -> None:

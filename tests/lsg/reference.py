@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
-from lsg.update import Masking, Uniform
+from lsg.seeds import Uniform
+from lsg.update import Masking
 from lsg.workspace import Workspace
 
 

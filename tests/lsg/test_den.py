@@ -20,13 +20,14 @@ from lsg.methods import METHODS
 from lsg.methods.den import Den, DenSettings
 from lsg.methods.den_steps import ProximalSteps, Terms, optimizer_of
 from lsg.methods.den_units import SharedNetwork, Subnet
-from lsg.methods.method import Lesson, Protocol
+from lsg.methods.method import Lesson
 from lsg.networks import NETWORKS
 from lsg.networks.architecture import CLASSES, HEAD, IMAGE, Architecture, Layer, Widths
 from lsg.networks.lenet import lenet
 from lsg.networks.resnet import resnet18
 from lsg.networks.vgg import vgg16_bn
 from lsg.plain import PlainTraining
+from lsg.protocol import Protocol
 from lsg.records import RunDirectory
 from lsg.sequence import Job, learn_sequence
 from lsg.training import Trainer, TrainSettings

@@ -16,8 +16,9 @@ from lsg.initial import initial_weights
 from lsg.masks import GateSchedule
 from lsg.networks import NETWORKS, Architecture
 from lsg.optimizers import SGD, Adam
+from lsg.seeds import Uniform
 from lsg.settling import settled
-from lsg.update import Masking, Uniform, Update
+from lsg.update import Masking, Update
 from lsg.widths import cap_widths, seed_widths
 from lsg.workspace import Workspace
 from tests.lsg.tiny import tiny_architecture

@@ -139,14 +139,8 @@ def test_what_cannot_stand_in_one_table_is_refused(
 
 def towards(goal: float) -> dict[str, Any]:
     """A task that was decided by its goal."""
-    decision = {
-        "question": "grow",
-        "answer": False,
-        "value": 0.9,
-        "split": "validation",
-        "reason": "target_met",
-    }
-    return {"goal": goal, "decisions": [decision | {"goal": goal}]}
+    decision = {"question": "grow", "answer": False, "value": 0.9, "split": "validation"}
+    return {"goal": goal, "decisions": [decision | {"goal": goal, "reason": "target_met"}]}
 
 
 def recorded(results: Path, name: str, *units: Path) -> None:

@@ -143,7 +143,7 @@ def test_changed_settings_are_learned_beside_the_old(unit: Unit, store: RunStore
 def test_a_damaged_result_is_named(unit: Unit, store: RunStore, learned: list[Any], content: str) -> None:
     work(unit, store)
     (store.directory(unit) / "result.json").write_text(content)
-    with pytest.raises(UserError, match=r"result.json is damaged \(.*\); delete .*seed1-task01"):
+    with pytest.raises(UserError, match=r"seed1-task01.*result.json is damaged \(.*\); delete its directory"):
         store.finished(unit)
 
 

@@ -13,8 +13,8 @@ from lsg import sequence
 from pipeline.errors import UserError
 from pipeline.learn import learn
 from pipeline.params import Params
-from pipeline.stage import Bench
-from pipeline.status import known_units, state_of, status
+from pipeline.stage import Bench, known_units
+from pipeline.status import state_of, status
 from pipeline.targets import targets
 from pipeline.tracking.tracker import MlflowTracker
 from pipeline.units.records import open_unit
@@ -118,7 +118,8 @@ def test_status_lists_damaged_units_beside_the_others(
     assert set(lines) == set(places)
     for name, said in lines.items():
         assert said.startswith("damaged: " if name in damaged else "finished, "), name
-    assert f"delete {bench.store.root / places[damaged[0]]} to learn the unit again" in lines[damaged[0]]
+    assert f"{places[damaged[0]]}/result.json is damaged" in lines[damaged[0]]
+    assert "delete its directory to compute it again" in lines[damaged[0]]
 
 
 @pytest.mark.parametrize(
