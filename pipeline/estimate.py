@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,8 @@ from torch.nn.functional import cross_entropy
 
 from lsg.cost import training_macs
 from lsg.networks import Architecture
-from pipeline.benchmarks import SOURCES
+from pipeline.benchmarks import SOURCES, nominal_size
+from pipeline.benchmarks.images import Nominal
 from pipeline.benchmarks.settings import DataSettings
 from pipeline.execution.machine import cores
 from pipeline.execution.progress import clock
@@ -26,24 +26,6 @@ PAPER = (f"methods=[{PAPER_METHODS}]", "seeds=[1,2,3]", "protocol=paper")
 """The paper's experiment with its decisions on test data; three seeds where the paper has one run."""
 
 MEASURED_SECONDS, LEAST_STEPS = 2.0, 2
-Shape = tuple[int, int, int]
-
-
-@dataclass(frozen=True)
-class Nominal:
-    """A source's size, known without reading it. `own_test`: its test images are further ones."""
-
-    image_shape: Shape
-    classes: int
-    images: int
-    own_test: bool
-
-
-NOMINAL = {
-    "digits": Nominal((1, 8, 8), 10, 180, own_test=False),
-    "cifar100": Nominal((3, 32, 32), 100, 500, own_test=True),
-    "miniimagenet": Nominal((3, 84, 84), 100, 600, own_test=False),
-}
 
 
 def paper_overrides(params: Params) -> list[str]:
@@ -138,7 +120,7 @@ def _seconds(plan: Plan, workers: int) -> float:
 def _manifest(experiment: Experiment, prepared: Path) -> dict[str, Any]:
     """The prepared tasks if they fit, or tasks of the size that the source is known to have."""
     data = experiment.data
-    nominal = NOMINAL.get(data.source)
+    nominal = nominal_size(data.source)
     if nominal is None or data.classes_per_task is None:
         return read_manifest(prepared)
     expected = _expected(data, data.classes_per_task, nominal)

@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from lsg.methods import METHODS
+from lsg.methods import METHODS, Method
+from lsg.networks import NETWORKS
 from lsg.sequence import Job, learn_sequence
 from lsg.training import TrainSettings
+from pipeline.benchmarks.images import Nominal
 from pipeline.cli import parser
 from pipeline.params import load_params
 from tests.lsg.tiny import write_tiny_tasks
@@ -37,6 +39,20 @@ def test_the_python_example_gives_a_task_s_network(tmp_path: Path, monkeypatch: 
     network = names["network"]
     assert isinstance(network, torch.nn.Module)
     assert network(torch.zeros(3, 2, 4, 4)).shape == (3, 2)
+
+
+def test_the_skeletons_of_extensions_are_whole() -> None:
+    """Their imports are right, and a method has all that a method needs."""
+    page = (ROOT / "docs/extending.md").read_text()
+    names: dict[str, object] = {}
+    for skeleton in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        exec(skeleton, names)
+    method, architecture = names["MyMethod"], NETWORKS["lenet"]((1, 8, 8))
+    assert isinstance(method, type)
+    assert issubclass(method, Method)
+    method(architecture, method.Settings(), "clean", seed=1)
+    assert isinstance(names["NOMINAL"], Nominal)
+    assert callable(names["load"])
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/gpu.md"])

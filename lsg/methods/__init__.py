@@ -1,4 +1,4 @@
-"""Methods by name. A new method is one file with a `Method`, and one line here."""
+"""Methods by name. A new method is one file with a `Method`, one line here and its section in params.yaml."""
 
 from lsg.methods.ablation import GrowSel, GrowSelLsg, GrowTarget
 from lsg.methods.apd import Apd

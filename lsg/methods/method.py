@@ -1,6 +1,7 @@
 """What a method is: it learns tasks one after the other and gives each task's network back.
 
-A new method is one file with a class of this shape and one line in `lsg.methods`.
+A new method is one file with a class of this shape, one line in `lsg.methods` and its section in params.yaml
+(docs/extending.md).
 """
 
 from __future__ import annotations

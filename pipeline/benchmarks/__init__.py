@@ -1,4 +1,4 @@
-"""The data sources: each is a module here with a function `load(settings) -> Images`.
+"""The data sources: each is a module here with a function `load(settings) -> Images`, and one line below.
 
 Nothing heavy is imported until a source is read, so settings can be checked without torch.
 """
@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from pipeline.benchmarks.images import Images
+    from pipeline.benchmarks.images import Images, Nominal
     from pipeline.benchmarks.settings import DataSettings
 
 
@@ -36,3 +36,8 @@ def load_images(settings: DataSettings) -> Images:
     """All images of the source that the settings name. Raises UserError when they are not there or broken."""
     load: Callable[[DataSettings], Images] = import_module(SOURCES[settings.source].module).load
     return load(settings)
+
+
+def nominal_size(source: str) -> Nominal | None:
+    """The `NOMINAL` of the source's module; None of a source whose size is not known before it is read."""
+    return getattr(import_module(SOURCES[source].module), "NOMINAL", None)

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.benchmarks.images import Images
+from pipeline.benchmarks.images import Images, Nominal
 from pipeline.benchmarks.settings import DataSettings
 from pipeline.benchmarks.superclasses import CLASS_NAMES, SUPERCLASSES
 from pipeline.benchmarks.tree import check_counts, class_files, read_classes, tree_at
@@ -23,6 +23,7 @@ from pipeline.errors import UserError, first_line
 TRAIN_PER_CLASS = 500
 TEST_PER_CLASS = 100
 SIDE = 32
+NOMINAL = Nominal((3, SIDE, SIDE), len(CLASS_NAMES), TRAIN_PER_CLASS, own_test=True)
 DOWNLOADS = Path("data/downloads")
 TREE = (
     "data.folder: a tree train/<class>/*.png, test/<class>/*.png of the complete CIFAR-100, or its tar file"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from pipeline.benchmarks.images import Images
+from pipeline.benchmarks.images import Images, Nominal
 from pipeline.benchmarks.settings import DataSettings
 from pipeline.errors import UserError
+
+NOMINAL = Nominal((1, 8, 8), classes=10, images=180, own_test=False)
 
 
 def load(settings: DataSettings) -> Images:

@@ -1,4 +1,4 @@
-"""What every source returns."""
+"""What every source returns, and what it may say of its size before it is read."""
 
 from __future__ import annotations
 
@@ -35,6 +35,16 @@ class Images:
         _check_pair(self.test_images, self.test_labels, len(self.class_names))
         if self.test_images.shape[1:] != self.train_images.shape[1:]:
             raise ValueError("train_images and test_images differ in shape")
+
+
+@dataclass(frozen=True)
+class Nominal:
+    """A source's size, for `cl-lsg plan`. `images`: of each class; `own_test`: test images come on top."""
+
+    image_shape: tuple[int, int, int]
+    classes: int
+    images: int
+    own_test: bool
 
 
 def _check_pair(images: Tensor, labels: Tensor, classes: int) -> None:

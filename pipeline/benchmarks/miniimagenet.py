@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.benchmarks.images import Images
+from pipeline.benchmarks.images import Images, Nominal
 from pipeline.benchmarks.settings import DataSettings
 from pipeline.benchmarks.tree import PARTS, check_counts, class_files, read_classes, subfolders, tree_at
 from pipeline.errors import UserError
@@ -17,6 +17,7 @@ from pipeline.errors import UserError
 CLASSES = 100
 IMAGES_PER_CLASS = 600
 SIDE = 84
+NOMINAL = Nominal((3, SIDE, SIDE), CLASSES, IMAGES_PER_CLASS, own_test=False)
 REMEDY = (
     "MiniImageNet is not downloaded automatically: put its 100 class folders of 600 images there as "
     "<class>/*.jpg or train|val|test/<class>/*.jpg, or set data.folder to where they are"

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.benchmarks import cifar100, load_images
+from pipeline.benchmarks import SOURCES, cifar100, load_images
 from pipeline.benchmarks.settings import DataSettings
 from pipeline.benchmarks.superclasses import CLASS_NAMES, SUPERCLASSES
 from pipeline.errors import UserError
@@ -27,7 +27,7 @@ from tests.pipeline.pictures import picture, record, write_png
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"source": "mnist"}, "source is 'mnist'; allowed: one of digits, cifar100, miniimagenet, folder"),
+        ({"source": "mnist"}, f"source is 'mnist'; allowed: one of {', '.join(SOURCES)}"),
         ({"order": "random"}, "order is 'random'; allowed: one of given, superclass, seeded"),
         ({"validation": 1.0}, "validation is 1.0"),
         ({"validation": float("nan")}, "validation is nan"),
