@@ -14,7 +14,7 @@ from lsg.methods import METHODS
 from pipeline.errors import UserError
 from pipeline.recorded import KEPT, RESULTS, UNITS, Recording, recording_of
 from pipeline.report.frames import complete_runs
-from pipeline.units.records import DEFINITION, UnitDirectory, open_unit, read_json
+from pipeline.units.records import DEFINITION, Record, UnitDirectory, open_unit, read_json
 
 SHARED = ("network", "train", "data")
 """What all units must agree in to stand in one table."""
@@ -101,13 +101,20 @@ def _require_one_goal(units: Sequence[UnitDirectory]) -> None:
     first: dict[tuple[int, int], tuple[float, UnitDirectory]] = {}
     for unit in units:
         for task in unit.definition.tasks:
-            for goal in {step.goal for step in unit.record(task).decisions if step.goal is not None}:
-                known, other = first.setdefault((unit.definition.seed, task), (goal, unit))
-                if goal != known:
-                    raise UserError(
-                        f"{unit.path} learned task {task} towards {goal:g} and {other.path} towards "
-                        f"{known:g}; they cannot stand in one table"
-                    )
+            goal = _goal_decided_by(unit.record(task))
+            if goal is None:
+                continue
+            known, other = first.setdefault((unit.definition.seed, task), (goal, unit))
+            if goal != known:
+                raise UserError(
+                    f"{unit.path} learned task {task} towards {goal:g} and {other.path} towards {known:g}; "
+                    "they cannot stand in one table"
+                )
+
+
+def _goal_decided_by(record: Record) -> float | None:
+    """The task's goal, where some decision compared an accuracy with it."""
+    return record.goal if record.goal in {step.goal for step in record.decisions} else None
 
 
 def _require_sizes_of_these(units: Sequence[UnitDirectory]) -> None:

@@ -139,8 +139,9 @@ def test_what_cannot_stand_in_one_table_is_refused(
 
 def towards(goal: float) -> dict[str, Any]:
     """A task that was decided by its goal."""
-    decision = {"question": "grow", "answer": False, "value": 0.9, "split": "validation"}
-    return {"goal": goal, "decisions": [decision | {"goal": goal, "reason": "target_met"}]}
+    decision = {"question": "grow", "answer": True, "value": 0.6, "split": "validation", "reason": "grew"}
+    kept = decision | {"question": "keep_stage_2", "value": 0.65, "goal": 0.6}
+    return {"goal": goal, "decisions": [decision | {"goal": goal}, kept]}
 
 
 def recorded(results: Path, name: str, *units: Path) -> None:
