@@ -64,8 +64,8 @@ class PlainTraining:
         if self._after_step is not None:
             with torch.no_grad():
                 self._after_step(rate)
-        # In place: where gradients are dropped, all of them go back to the system after a step, and the next one
-        # waits for new pages.
+        # In place: gradients that are dropped go back to the system after a step, and the next one waits for
+        # new pages.
         self.optimizer.zero_grad(set_to_none=False)
 
     def progress(self) -> dict[str, Any]:
