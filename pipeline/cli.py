@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from threading import current_thread, main_thread
 from typing import TypeAlias
 
 from pipeline.errors import UserError
@@ -107,7 +108,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Where nobody reads the output any more, as of `cl-lsg status | head`, the status is that of other tools.
     """
     arguments = parser().parse_args(argv)
-    signal.signal(signal.SIGTERM, _terminate)
+    if current_thread() is main_thread():  # Python lets no other set a handler
+        signal.signal(signal.SIGTERM, _terminate)
     try:
         from pipeline.commands import execute
 

@@ -7,6 +7,7 @@ import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from threading import current_thread, main_thread
 from typing import Any
 
 from pipeline.errors import UserError, first_line
@@ -102,7 +103,8 @@ def cluster(machine: Machine, data: int) -> Iterator[None]:
     limits = {"num_cpus": cpus, "object_store_memory": OBJECT_STORE_BYTES + data}
     own_handler = signal.getsignal(signal.SIGTERM)
     _start(machine.address, limits if own else {})
-    signal.signal(signal.SIGTERM, own_handler)  # Ray's prints the stacks of its C++
+    if current_thread() is main_thread():
+        signal.signal(signal.SIGTERM, own_handler)  # Ray's prints the stacks of its C++
     try:
         yield
     finally:
