@@ -1,10 +1,12 @@
 """Peak memory of a sequence whose network is at its cap, and how little a further task adds.
 
-CL-LSG learns tasks of random images, one epoch a stage: task 1 grows to the cap, later tasks mask what there
-is. After each task it prints the most memory that the process has had so far, above what it had after its
-imports, and how many copies of its float32 weights that is; on a GPU also the most that torch held.
+A method learns tasks of random images, one epoch a stage. With CL-LSG task 1 grows to the cap and later
+tasks mask what there is; other methods have their own settings. After each task it prints the most memory
+that the process has had so far, above what it had after its imports, and how many copies of its float32
+weights that is; on a GPU also the most that torch held.
 
     python -m benchmarks.memory --network vgg16-bn-linear --size 1.5 --tasks 6
+    python -m benchmarks.memory --network vgg16-bn --method scratch --tasks 1
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from torch import Tensor
 from benchmarks.step import ARCHITECTURES, CLASSES
 from benchmarks.timing import machine
 from lsg.cost import FLOAT_BYTES
+from lsg.methods import METHODS
 from lsg.methods.cl_lsg import ClLsgSettings
 from lsg.sequence import Job, learn_sequence
 from lsg.training import TrainSettings
@@ -85,24 +88,32 @@ class Printer:
         print(line, flush=True)
 
 
+def settings_of(method: str, size: float) -> Any:
+    """CL-LSG's from which task 1 grows from the 1x network to the cap; other methods' own."""
+    if method == "cl-lsg":
+        return ClLsgSettings(seed_fraction=1.0, cap=size, gate_init=0.1)
+    return METHODS[method].Settings()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--network", choices=NETWORKS, default="vgg16-bn-linear")
-    parser.add_argument("--size", type=float, default=1.5, help="cap, in dense 1x networks")
+    parser.add_argument("--method", choices=METHODS, default="cl-lsg")
+    parser.add_argument("--size", type=float, default=1.5, help="CL-LSG's cap, in dense 1x networks")
     parser.add_argument("--tasks", type=int, default=6)
     options = parser.parse_args()
     architecture = ARCHITECTURES[options.network]
     numbers = range(1, options.tasks + 1)
     job = Job(
         "random",
-        "cl-lsg",
+        options.method,
         "clean",
         1,
         tuple(numbers),
         RandomTasks(architecture.image_shape, options.tasks),
         NETWORKS[options.network],
         TrainSettings(epochs=1),
-        ClLsgSettings(seed_fraction=1.0, cap=options.size, gate_init=0.1),
+        settings_of(options.method, options.size),
         dict.fromkeys(numbers, OUT_OF_REACH),
         device="cuda" if torch.cuda.is_available() else "cpu",
     )

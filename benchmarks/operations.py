@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 VIEWS = {"alias", "as_strided", "detach", "expand", "permute", "select", "slice", "split", "squeeze", "t"}
 VIEWS |= {"transpose", "unbind", "unfold", "unsqueeze", "view", "_unsafe_view"}
@@ -20,6 +22,8 @@ class Counter(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.count: int = 0
+        self.elements: int = 0
+        """Entries of what they returned."""
 
     def __torch_dispatch__(
         self,
@@ -28,8 +32,11 @@ class Counter(TorchDispatchMode):
         arguments: tuple[Any, ...] = (),
         options: Mapping[str, Any] | None = None,
     ) -> Any:
-        self.count += function.overloadpacket.__name__ not in VIEWS | ALLOCATIONS
-        return function(*arguments, **(options or {}))
+        returned = function(*arguments, **(options or {}))
+        if function.overloadpacket.__name__ not in VIEWS | ALLOCATIONS:
+            self.count += 1
+            self.elements += sum(leaf.numel() for leaf in tree_leaves(returned) if isinstance(leaf, Tensor))
+        return returned
 
 
 def counted(action: Callable[[], object]) -> int:

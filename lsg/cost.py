@@ -19,7 +19,7 @@ class Size:
     """Model size over the weights of the dense 1x network (docs/methods.md).
 
     allocated: shared weights in the allocated channels, used or not (the paper's "Model Size").
-    used: shared weights that some task owns.
+    used: shared weights that some task owns, or as the method counts them (docs/methods.md).
     stored: bytes in the tasks' files (weights, mask bits, biases, BatchNorm, heads, answers to the probe)
         over the bytes of the dense network's weights in float32.
     """

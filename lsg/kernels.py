@@ -65,8 +65,8 @@ class KernelTable:
             column = self.channel_indices(layer.source, sizes[layer.source]).repeat_interleave(layer.repeat)
             inputs.append(column.repeat(len(row)))
             outputs.append(row.repeat_interleave(len(column)))
-        self.input = torch.cat(inputs).to(device)
-        self.output = torch.cat(outputs).to(device)
+        self.input = torch.cat(inputs).to(device, torch.int32)
+        self.output = torch.cat(outputs).to(device, torch.int32)
 
     def _lay_out_kernels(self, in_pieces: bool) -> None:
         self.kernels_of: dict[str, slice] = {}

@@ -40,7 +40,8 @@ class Part:
     input_gate: of each kernel; None where all are on.
     always_on: 1 where a kernel's mask bit is always on, None where no bit is.
     masked: some kernel has a mask. Where none has, all bits are on and nothing is drawn.
-    bits, slope: masks as drawn last, and the slope of each with respect to its logit; None where all are 1.
+    bits, slope: masks as drawn last, and the slope of each with respect to its logit; a slope of None where
+        all are 1, or none is masked.
     scale: the factor mask * gate of each weight; None where nothing is masked and all gates are on.
     price: the penalty on the loss of each kernel's mask while it is on; None where there is none.
 
@@ -128,7 +129,7 @@ def _part(
 ) -> Part:
     kernels = block.kernels
     weights, gates = block.rows(workspace.weight.value), input_gate[kernels]
-    bits, masks = torch.ones_like(gates), workspace.masked[kernels]
+    masks = workspace.masked[kernels]
     masked, gated = bool(masks.any()), not bool(gates.all())
     scale = gates.unsqueeze(1).expand_as(weights)
     return Part(
@@ -142,10 +143,10 @@ def _part(
         block.rows(workspace.effective),
         None if decay is None else _number_or_column(decay[kernels]),
         gates if gated else None,
-        None if bool(masks.all()) else (~masks).to(bits),
+        None if bool(masks.all()) else (~masks).to(gates),
         masked,
-        bits,
-        slope=torch.zeros_like(bits),
+        bits=torch.ones_like(gates) if masked else gates.new_ones(1).expand_as(gates),
+        slope=torch.zeros_like(gates) if masked else None,
         scale=scale.clone() if masked else scale if gated else None,
         price=_price(workspace, block, mask_penalty),
     )
@@ -153,8 +154,10 @@ def _part(
 
 def _price(workspace: Workspace, block: Block, mask_penalty: float) -> Tensor | None:
     """The penalty times the weights of each kernel whose mask and weights both move, a mask m^a."""
-    attentive = (workspace.trainable & workspace.masked)[block.kernels]
-    if not mask_penalty or not bool(attentive.any()):
+    if not mask_penalty:
+        return None
+    attentive = workspace.trainable[block.kernels] & workspace.masked[block.kernels]
+    if not bool(attentive.any()):
         return None
     return attentive.to(workspace.dtype) * (mask_penalty * block.area)
 

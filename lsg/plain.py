@@ -96,6 +96,11 @@ class PlainTraining:
         self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": states})
 
 
+def load_optimizers() -> None:
+    """Make a process' first optimizer of torch, which loads torch's compiler: seconds that are no task's."""
+    torch.optim.SGD([nn.Parameter(torch.zeros(1))], 0.1)
+
+
 def torch_optimizer(
     decayed: Iterable[nn.Parameter], free: Iterable[nn.Parameter], train: TrainSettings
 ) -> torch.optim.Optimizer:

@@ -24,6 +24,7 @@ from lsg.events import EventLog
 from lsg.files import DamagedFileError, read_json, read_tensors, write_json, write_tensors
 
 FORMAT = 1
+RESULT = "result.json"
 LAST_RECORD = "last_record"
 """Key of the result: digest of the last task's record, where the chain of records ends."""
 Record = dict[str, Any]
@@ -81,7 +82,7 @@ class RunDirectory:
         The last record of an unfinished run, or of one finished before results held its digest, is taken as
         it is. Raises DamagedFileError, which names the record, or FileNotFoundError.
         """
-        result = self.result() if (self.path / "result.json").exists() else {"tasks": self.learned()}
+        result = self.result() if (self.path / RESULT).exists() else {"tasks": self.learned()}
         tasks = result["tasks"]
         found = [None, *(digest.of_file(self.record_path(task)) for task in tasks)]
         held = [*(self.record(task).get("previous") for task in tasks), result.get(LAST_RECORD, found[-1])]
@@ -115,7 +116,8 @@ class RunDirectory:
     def take(self, job: Record) -> None:
         """Make the directory this job's, which may be the one it has had with more tasks and their goals.
 
-        Raises ValueError, which names a difference, if it is another's.
+        The result of fewer tasks is dropped, once the records it closes are checked: the run goes on.
+        Raises ValueError, which names a difference, if it is another's, and like `check_records`.
         """
         path, asked = self.path / "job.json", json.loads(json.dumps(job))
         for name, known in self.job().items() if path.exists() else ():
@@ -124,6 +126,9 @@ class RunDirectory:
                     f"{self.path} is the directory of another job, with {name} {known!r} and not "
                     f"{asked.get(name)!r}; take another directory, or delete this one"
                 )
+        if (self.path / RESULT).exists() and self.result()["tasks"] != asked["tasks"]:
+            self.check_records()
+            (self.path / RESULT).unlink()
         write_json(path, job)
 
     def job(self) -> dict[str, Any]:
@@ -132,7 +137,7 @@ class RunDirectory:
 
     def result(self) -> dict[str, Any]:
         """What the finished run came to. Raises FileNotFoundError while it is not finished."""
-        return read_json(self.path / "result.json")
+        return read_json(self.path / RESULT)
 
     def seconds(self) -> dict[str, float]:
         """Working time of each task, by its number as text; empty before the first."""

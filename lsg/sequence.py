@@ -24,9 +24,10 @@ from lsg.events import EventLog, Report, ignore
 from lsg.files import write_json
 from lsg.methods import METHODS
 from lsg.methods.method import Lesson, Method
+from lsg.plain import load_optimizers
 from lsg.protocol import DECISION_SPLIT, Protocol
 from lsg.reading import PROBE, rebuilt_method, restore_task
-from lsg.records import FORMAT, LAST_RECORD, Record, RunDirectory
+from lsg.records import FORMAT, LAST_RECORD, RESULT, Record, RunDirectory
 from lsg.settings import require
 from lsg.training import GENTLER, DivergedError, Trainer, TrainSettings
 
@@ -143,6 +144,8 @@ class Sequence:
         """All tasks, then the certificate in a fresh process, then the result."""
         if self.job.start is not None:
             self._start_from(RunDirectory(self.job.start))
+        if self.method.steps_by_torch:
+            load_optimizers()
         for number in self.job.tasks:
             if self.run.has(number):
                 self._restore(number)
@@ -277,5 +280,5 @@ class Sequence:
             LAST_RECORD: self.previous,
             "certificate": {"tasks": len(self.records), "verified": not self.method.forgets},
         }
-        write_json(self.run.path / "result.json", result)
+        write_json(self.run.path / RESULT, result)
         return result

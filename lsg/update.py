@@ -65,9 +65,9 @@ class Update:
         if weight_decay:
             self.decay = self._full(weight_decay)
             table.kernel_grid(self.decay, HEAD)[:] = 0.0
-        self.consumed = self._full(0.0)
-        """What each kernel adds to the gradient of its input gate."""
         self._find_consumers()
+        self.consumed = self._full(0.0) if len(self.candidates) else None
+        """What each kernel adds to the gradient of its input gate, where there are any."""
         self._set_gates(torch.ones(table.channels, dtype=workspace.dtype, device=workspace.device))
 
     def _full(self, value: float) -> Tensor:
@@ -153,7 +153,7 @@ class Update:
         if logit.rests and not len(self.candidates):
             return
         sensitivity = part.sensitivity(gradient)
-        if len(self.candidates):
+        if self.consumed is not None:
             torch.mul(part.bits, sensitivity, out=self.consumed[part.kernels])
         if not logit.rests:
             of_logit = part.of_logit(sensitivity)
@@ -198,6 +198,7 @@ class Update:
 
     def _step_gates(self, rate: float) -> None:
         assert self.masking is not None
+        assert self.consumed is not None
         trained = self.workspace.gate_logit
         # `unsafe` leaves out a check of the lengths, which are right, that would wait for a GPU.
         gradient = torch.segment_reduce(

@@ -93,11 +93,20 @@ class Workspace:
         self.weight = Trained.of(weight, self.optimizers[0])
         self.effective = weight if self.dense else weight.clone()
         self.trainable = self._full(table.count, True)
-        self.masked = self._full(table.count, False)
-        self.logit = Trained.of(self._full(table.count, INITIAL_LOGIT), self.optimizers[1])
+        self._allocate_masks()
         self.candidate = self._full(table.channels, False)
         self.gate_logit = Trained.of(self._full(table.channels), self.optimizers[1])
         self.on_epochs = self._full(table.channels)
+
+    def _allocate_masks(self) -> None:
+        """Where nothing is masked, all kernels share one number of each kind, which cannot be written."""
+        count = self.table.count
+        if self.dense:
+            self.masked = self._full(1, False).expand(count)
+            self.logit = Trained(self._full(1, INITIAL_LOGIT).expand(count), {})
+        else:
+            self.masked = self._full(count, False)
+            self.logit = Trained.of(self._full(count, INITIAL_LOGIT), self.optimizers[1])
 
     def _full(self, count: int, value: float | bool = 0.0) -> Tensor:
         dtype = torch.bool if isinstance(value, bool) else self.dtype
@@ -169,11 +178,11 @@ class Workspace:
         def prefixed(name: str, trained: Trained) -> dict[str, Tensor]:
             return {f"{name}.{part}": tensor for part, tensor in trained.tensors().items()}
 
-        kernels = {"trainable": self.trainable, "masked": self.masked}
+        masks = {} if self.dense else {"masked": self.masked} | prefixed("logit", self.logit)
         channels = {"candidate": self.candidate, "on_epochs": self.on_epochs}
         return {
             "weight": prefixed("weight", self.weight),
-            "kernel": kernels | prefixed("logit", self.logit),
+            "kernel": {"trainable": self.trainable} | masks,
             "channel": channels | prefixed("gate_logit", self.gate_logit),
             "private": prefixed("private", self.private),
         }

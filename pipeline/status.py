@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from pipeline.errors import UserError
@@ -52,7 +52,7 @@ def state_of(unit: Unit, store: RunStore) -> str:
             return f"finished, {directory}"
     except UserError as damage:
         return f"damaged: {damage}"
-    position = _position(directory, len(unit.tasks))
+    position = _position(directory, unit.tasks)
     if store.locked(unit):
         return f"running, {position}"
     return f"{'failed' if (directory / FAULT).exists() else 'interrupted'}, {position}, {directory}"
@@ -67,11 +67,11 @@ def stale_directories(
     return sorted(path for path in found if path not in asked and path.parent.name not in later)
 
 
-def _position(directory: Path, tasks: int) -> str:
+def _position(directory: Path, tasks: Sequence[int]) -> str:
     events = Tail(directory / EVENTS).read()
     if not events:
         return "at the start"
     last = events[-1]
     if last["event"] == "task":
-        return f"after task {last['task']} of {tasks}"
+        return f"after task {tasks.index(last['task']) + 1} of {len(tasks)}"
     return f"task {last['task']}, stage {last['stage']}, epoch {last['epoch']} of {last['epochs']}"

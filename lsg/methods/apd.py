@@ -179,6 +179,7 @@ class Apd(Method):
 
     Settings: ClassVar[type] = ApdSettings
     grows: ClassVar[Growing | None] = "default"
+    steps_by_torch: ClassVar[bool] = True
     forgets = True
     settings: ApdSettings
 

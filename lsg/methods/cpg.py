@@ -301,7 +301,7 @@ class Cpg(SingleWeights):
             if chosen_level(accuracies, goal, forced) == level:
                 kept, best = solution, value
         sparsity = chosen_level(accuracies, goal, forced)
-        reason = "at_cap" if forced else "target_met" if sparsity else "below_target"
+        reason = lesson.reason if forced else "target_met" if sparsity else "below_target"
         self.decide(lesson, "compact", sparsity, best, goal, reason)
         return kept, best, sparsity
 

@@ -81,6 +81,7 @@ class Den(Method):
 
     Settings: ClassVar[type] = DenSettings
     grows: ClassVar[Growing | None] = "target"
+    steps_by_torch: ClassVar[bool] = True
     forgets = True
     settings: DenSettings
 
@@ -194,26 +195,31 @@ class Den(Method):
     def _split(self, subnet: Subnet, task: Task, trainer: Trainer, lesson: Lesson) -> Subnet:
         """Step 4: own copies of the units that drifted furthest, and a retraining if there are any."""
         drifted = self._drifted(subnet)
-        lesson.growth["split"] = {stream: len(chosen) for stream, chosen in drifted.items()}
-        found = any(map(len, drifted.values()))
-        self.decide(lesson, "split", found, None, None, "drifted" if found else "none_to_split")
-        if not found:
+        chosen = {stream: units[: self._room(subnet, stream)] for stream, units in drifted.items()}
+        lesson.growth["split"] = {stream: len(units) for stream, units in chosen.items()}
+        found, splits = (any(map(len, units.values())) for units in (drifted, chosen))
+        reason = "drifted" if splits else "at_cap" if found else "none_to_split"
+        self.decide(lesson, "split", splits, None, None, reason)
+        if not splits:
             return subnet
-        subnet = subnet.split(self.shared.widths, drifted)
+        subnet = subnet.split(self.shared.widths, chosen)
         subnet = self._train(SPLIT, subnet, self._pulled(subnet), task, trainer)
         lesson.stage_accuracy[SPLIT] = self.judge(subnet.network(), task, trainer)
         return subnet
 
     def _drifted(self, subnet: Subnet) -> dict[str, Tensor]:
-        """Places of the units to split: over the threshold, largest drift first, as many as there is room."""
+        """Places of the units that drifted over the threshold, largest drift first."""
         drifted = {}
         for stream, drift in self.shared.drift(subnet).items():
-            width = self.shared.widths[stream]
-            room = self.caps[stream] - width - int((subnet.units[stream] >= width).sum())
             order = drift.argsort(descending=True, stable=True)
-            order = order[drift[order] > self.settings.split_threshold]
-            drifted[stream] = order[: min(self._share(stream), room)]
+            drifted[stream] = order[drift[order] > self.settings.split_threshold]
         return drifted
+
+    def _room(self, subnet: Subnet, stream: str) -> int:
+        """How many units of the stream may be split: up to the task's share, and to the cap."""
+        width = self.shared.widths[stream]
+        added = int((subnet.units[stream] >= width).sum())
+        return min(self._share(stream), self.caps[stream] - width - added)
 
     def _share(self, stream: str) -> int:
         """k: the most units of a stream that a task adds or splits."""

@@ -71,19 +71,10 @@ class WeightTraining(MaskedTraining):
 
     def __init__(self, workspace: Workspace, weight_decay: float) -> None:
         super().__init__(workspace, None if workspace.dense else UNGATED, weight_decay)
-        self.masks_rest = workspace.dense
 
     def _take(self, workspace: Workspace) -> None:
         self.workspace = workspace
         self.update = PiggyUpdate(workspace, self.masking, self.weight_decay)
-
-    def tensors(self) -> dict[str, Tensor]:
-        """The state for a checkpoint, without that of masks that rest: five numbers a weight."""
-        state = super().tensors()
-        return {n: value for n, value in state.items() if not (self.masks_rest and n.startswith("logit."))}
-
-    def load(self, tensors: Mapping[str, Tensor], position: Mapping[str, Any]) -> None:
-        super().load(self.workspace.tensors() | dict(tensors), position)
 
     def prune(self, earlier: Mapping[str, Tensor], sparsity: float) -> None:
         """Free the smallest weights, so that this share of each layer's weights that are not earlier is free.
@@ -145,7 +136,6 @@ class GradualPruning(WeightTraining):
     ) -> None:
         super().__init__(workspace, weight_decay)
         self.earlier, self.ramp, self.steps = earlier, ramp, 0
-        self.masks_rest = True
 
     @property
     def layout(self) -> None:
@@ -158,11 +148,15 @@ class GradualPruning(WeightTraining):
         if sparsity is not None:
             self.prune(self.earlier, sparsity)
 
+    def tensors(self) -> dict[str, Tensor]:
+        """The state for a checkpoint, without that of the masks, which rest: five numbers a weight."""
+        return {name: value for name, value in super().tensors().items() if not name.startswith("logit.")}
+
     def position(self) -> dict[str, Any]:
         return super().position() | {"steps": self.steps}
 
     def load(self, tensors: Mapping[str, Tensor], position: Mapping[str, Any]) -> None:
-        super().load(tensors, position)
+        super().load(self.workspace.tensors() | dict(tensors), position)
         self.steps = position["steps"]
 
 

@@ -56,6 +56,8 @@ class Method(ABC):
     """A method whose size after each task is the most that this one may have: its settings' `sizes`."""
     looks_ahead: ClassVar[bool] = False
     """Whether `remaining` decides anything. Then a run that has begun cannot go on with more tasks."""
+    steps_by_torch: ClassVar[bool] = False
+    """Whether an optimizer of torch takes its steps (`lsg.plain`), not one of `lsg.optimizers`."""
     forgets: bool = False
     """Whether learning a task may change earlier tasks' networks. Then only the last task's network can be
     certified; each file holds the whole state after its task, and restoring it replaces the state before."""

@@ -64,6 +64,7 @@ class Pnn(Method):
 
     Settings: ClassVar[type] = PnnSettings
     grows: ClassVar[Growing | None] = "default"
+    steps_by_torch: ClassVar[bool] = True
     settings: PnnSettings
 
     def __init__(

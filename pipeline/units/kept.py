@@ -75,7 +75,10 @@ def _link_file(source: Path, path: Path) -> None:
     try:
         os.link(source, path)
     except OSError:
-        shutil.copy2(source, path)
+        try:
+            shutil.copy2(source, path)
+        except OSError as error:  # names the source, on whatever disk that is
+            raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def _same(path: Path, source: Path) -> bool:

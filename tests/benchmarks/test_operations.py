@@ -1,14 +1,20 @@
 """What a step costs, counted: these gates do not depend on the machine."""
 
+import pytest
 import torch
 
-from benchmarks.operations import counted
+from benchmarks.operations import Counter, counted
 from benchmarks.step import ARCHITECTURES, MASK_RATE, RATE, MaskedStep, batch, operations
+from lsg import kernels
+from lsg.initial import initial_weights
+from lsg.masked import MaskedTraining
 from lsg.masks import GateSchedule
 from lsg.methods.elementwise import PiggyUpdate
 from lsg.networks.architecture import HEAD, Architecture
+from lsg.optimizers import SGD, Adam
 from lsg.update import Masking, Update
 from lsg.widths import seed_widths
+from lsg.workspace import Workspace
 
 
 def test_views_and_allocations_do_not_count_and_operations_do() -> None:
@@ -38,6 +44,38 @@ def test_masks_draw_random_numbers_once_a_step() -> None:
 
     step.update.step(RATE, MASK_RATE, uniform)
     assert calls == [step.workspace.table.count]
+
+
+@pytest.mark.parametrize("dense", [False, True])
+def test_an_update_is_made_block_by_block_without_looking_at_all_kernels_for_each(
+    dense: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    architecture = ARCHITECTURES["lenet"]
+
+    def written(most_kernels: int) -> int:
+        monkeypatch.setattr(kernels, "MOST_KERNELS", most_kernels)
+        weights = initial_weights(architecture, architecture.streams, 10, 1, 1)
+        optimizers = (SGD(), Adam())
+        workspace = Workspace(architecture, architecture.streams, 10, optimizers, weights, {}, dense=dense)
+        masking = None if dense else Masking("logit", GateSchedule(100.0, 20.0, 20), 1e-4, mask_penalty=1e-7)
+        counter = Counter()
+        with counter:
+            Update(workspace, masking, 4e-5)
+        return counter.elements
+
+    assert written(2**12) < 1.01 * written(2**16)
+
+
+def test_a_dense_workspace_keeps_a_weight_and_its_velocity_and_nothing_for_masks() -> None:
+    architecture = ARCHITECTURES["lenet"]
+    weights = initial_weights(architecture, architecture.streams, 10, 1, 1)
+    workspace = Workspace(architecture, architecture.streams, 10, (SGD(), SGD()), weights, {}, dense=True)
+    table = workspace.table
+    private = sum(len(vector) for vector in workspace.private_vectors().values())
+    saved = MaskedTraining(workspace, None, 4e-5).tensors()
+    floats = sum(tensor.numel() for tensor in saved.values() if tensor.is_floating_point())
+    assert floats == 2 * (table.weights + private) + 3 * table.channels
+    assert sum(tensor.numel() for tensor in saved.values()) - floats == table.count + table.channels
 
 
 def test_a_step_without_masks_is_that_of_what_moves() -> None:

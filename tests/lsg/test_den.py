@@ -341,11 +341,11 @@ def test_splitting_takes_the_largest_drifts_over_the_threshold_as_far_as_there_i
     subnet.weights["second"][2, 0, 0] += 0.2
     drifted = method._drifted(subnet)
     assert method.caps == {"a": 5, "b": 5}
-    assert drifted["a"].tolist() == [1]  # of 2 that expansion allows, 1 has room under the cap
-    assert drifted["b"].tolist() == []
+    assert {stream: units.tolist() for stream, units in drifted.items()} == {"a": [1, 3, 0], "b": []}
+    assert method._room(subnet, "a") == 1, "of 2 that expansion allows, 1 has room under the cap"
     roomy = Den(two_layers(4, 4), replace(settings, cap=4.0), "clean", seed=1)
     roomy.shared = method.shared
-    assert roomy._drifted(subnet)["a"].tolist() == [1, 3]
+    assert roomy._room(subnet, "a") == 2
 
 
 def test_an_earlier_task_sees_no_unit_that_came_after_it() -> None:
@@ -484,6 +484,8 @@ def test_growth_stops_at_the_cap(data: Path, tmp_path: Path) -> None:
         assert (told["question"], told["answer"], told["reason"]) == ("expand", False, "at_cap")
         assert [stage["stage"] for stage in record["stages"]] == [1, 2]
         assert record["size"]["allocated"] == 1
+        split = record["decisions"][-1]
+        assert (split["question"], split["answer"], split["reason"]) == ("split", False, "at_cap")
 
 
 def test_selection_trains_the_head_alone_and_then_keeps_what_it_reads(tmp_path: Path) -> None:

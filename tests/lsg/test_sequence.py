@@ -172,6 +172,22 @@ def test_a_sequential_run_goes_on_from_its_files(data: Path, tmp_path: Path) -> 
     assert deterministic_files(tmp_path / "parts") == deterministic_files(tmp_path / "whole")
 
 
+def test_a_run_that_goes_on_with_more_tasks_is_unfinished_and_its_old_end_is_checked(
+    data: Path, tmp_path: Path
+) -> None:
+    learn_sequence(job(data, tasks=(1, 2)), tmp_path / "run")
+    shutil.copytree(tmp_path / "run", tmp_path / "changed")
+    run = RunDirectory(tmp_path / "run")
+    run.take(job(data).described())
+    with pytest.raises(FileNotFoundError):
+        run.result()
+    record = tmp_path / "changed" / "task_02.json"
+    told = json.loads(record.read_text())
+    record.write_text(json.dumps(told | {"accuracy": {"test": 1.0}}))
+    with pytest.raises(DamagedFileError, match=r"task_02\.json"):
+        learn_sequence(job(data), tmp_path / "changed")
+
+
 def test_curves_are_logged_where_they_are_asked_for_and_change_nothing(data: Path, tmp_path: Path) -> None:
     plain, curved = job(data), replace(job(data), train=replace(job(data).train, curves=True))
     assert learn_sequence(plain, tmp_path / "plain") == learn_sequence(curved, tmp_path / "curved")
@@ -187,6 +203,38 @@ def test_convolutions_are_learned_in_whole_float32(
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
     learn_sequence(job(data, "scratch", tasks=(1,)), tmp_path)
     assert not torch.backends.cudnn.allow_tf32
+
+
+LOADED = """
+import sys
+from pathlib import Path
+from lsg import certificate, sequence
+from lsg.methods import METHODS
+from lsg.networks import NETWORKS
+from lsg.training import TrainSettings
+from tests.lsg.tiny import tiny_architecture
+NETWORKS["tiny"] = lambda shape: tiny_architecture()
+certificate.verify_in_fresh_process = certificate.verify
+learn, loaded = sequence.Sequence._learn, []
+def watched(self, number):
+    loaded.append("torch._dynamo" in sys.modules)
+    learn(self, number)
+    loaded.append("torch._dynamo" in sys.modules)
+sequence.Sequence._learn = watched
+method, data, out = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
+job = sequence.Job("tiny", method, "paper", 1, (1,), data, {"name": "tiny"}, TrainSettings(epochs=1),
+                   METHODS[method].Settings(), {1: 1.0})
+sequence.learn_sequence(job, out)
+assert loaded[0] == loaded[1], loaded
+"""
+
+
+@pytest.mark.parametrize("method", ["apd", "den", "pnn", "cpg", "cl-lsg"])
+def test_no_task_s_seconds_hold_the_loading_of_torch_s_compiler(
+    method: str, data: Path, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-c", LOADED, method, str(data), str(tmp_path)]
+    subprocess.run(command, check=True, cwd=Path(__file__).parents[2])
 
 
 def deterministic_files(directory: Path) -> dict[str, bytes]:

@@ -1,5 +1,6 @@
 """Finished units beside the stages' files: exactly the listed ones; in a fresh clone the store's again."""
 
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -162,6 +163,19 @@ def test_files_are_copied_where_the_disk_has_no_links(
     keep(tmp_path / "data", "learn", "digits", units, store)
     directory = tmp_path / "data/units/learn/digits/scratch" / store.directory(units[0]).name
     assert contents(directory) == contents(store.directory(units[0]))
+
+
+def test_a_copy_that_finds_no_room_names_the_disk_it_was_for(
+    tmp_path: Path, store: RunStore, units: list[Unit], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(source: object, path: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(source))
+
+    monkeypatch.setattr(os, "link", fail)
+    monkeypatch.setattr(shutil, "copy2", fail)
+    with pytest.raises(OSError, match="No space left") as raised:
+        keep(tmp_path / "data", "learn", "digits", units, store)
+    assert str(raised.value.filename).startswith(str(tmp_path / "data"))
 
 
 def test_dvc_s_copies_of_the_checkout_share_its_units(

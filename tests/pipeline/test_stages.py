@@ -10,6 +10,7 @@ import pytest
 from mlflow import MlflowClient
 
 from lsg import sequence
+from lsg.events import ignore
 from pipeline.errors import UserError
 from pipeline.learn import learn
 from pipeline.params import Params
@@ -18,7 +19,8 @@ from pipeline.status import state_of, status
 from pipeline.targets import targets
 from pipeline.tracking.tracker import MlflowTracker
 from pipeline.units.records import open_unit
-from tests.pipeline.tiny_experiment import BENCHMARK, tiny_bench, tiny_params
+from pipeline.units.store import RunStore, run_unit
+from tests.pipeline.tiny_experiment import BENCHMARK, tiny_bench, tiny_params, tiny_plan
 
 VALIDATION, TEST = 0.5, 0.25
 
@@ -64,6 +66,14 @@ def status_of(params: Params, bench: Bench) -> str:
     plan = bench.plan(params, BENCHMARK, 2)
     units, waiting = known_units(plan, bench)
     return "\n".join([waiting, *(state_of(unit, bench.store) for unit in units)])
+
+
+def test_status_counts_the_tasks_of_a_unit_and_not_those_of_the_benchmark(tmp_path: Path) -> None:
+    store, second = RunStore(tmp_path / "runs"), tiny_plan().units("targets")[1]
+    run_unit(second, store, ignore)
+    (store.directory(second) / "result.json").unlink()
+    assert second.tasks == (2,)
+    assert state_of(second, store).startswith("interrupted, after task 1 of 1, ")
 
 
 def written(bench: Bench, *overrides: str) -> dict[str, Any]:
