@@ -30,8 +30,9 @@ from pipeline.execution.machine import Machine
 from pipeline.params import load_params, resolve
 from pipeline.prepare import prepare
 from pipeline.stage import Bench, work
+from pipeline.units.plan import Plan, read_manifest
 from pipeline.units.store import RunStore, job_of
-from pipeline.units.unit import Plan, Unit, read_manifest
+from pipeline.units.unit import Unit
 
 SHORT = 10
 RAY = Machine(workers=1, gpu_share=0)

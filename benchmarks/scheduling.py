@@ -21,8 +21,9 @@ from pipeline.execution.executors import run
 from pipeline.execution.machine import Machine
 from pipeline.params import load_params, resolve
 from pipeline.prepare import prepare
+from pipeline.units.plan import Plan, read_manifest
 from pipeline.units.store import RunStore
-from pipeline.units.unit import Plan, Unit, read_manifest
+from pipeline.units.unit import Unit
 
 MACHINES = {
     "in this process": Machine(executor="local", gpu_share=0),

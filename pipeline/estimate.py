@@ -18,7 +18,8 @@ from pipeline.execution.machine import cores
 from pipeline.execution.progress import clock
 from pipeline.params import Experiment, Params, resolve
 from pipeline.stage import Bench
-from pipeline.units.unit import Plan, Unit, read_manifest
+from pipeline.units.plan import Plan, read_manifest
+from pipeline.units.unit import Unit
 
 PAPER_BENCHMARKS = ("cifar100-split", "cifar100-superclass", "miniimagenet")
 PAPER_METHODS = "scratch,fine-tune,pnn,grow,grow-matched,den,cpg,apd,grow-target,grow+sel,grow+sel+lsg,cl-lsg"

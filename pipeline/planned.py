@@ -17,8 +17,9 @@ from lsg.files import write_json
 from pipeline.errors import UserError, first_line
 from pipeline.execution.hardware import describe
 from pipeline.stage import Bench
+from pipeline.units.plan import BASELINES, Plan
 from pipeline.units.records import DEFINITION, UnitDirectory, open_unit, read_json
-from pipeline.units.unit import BASELINES, Plan, Unit
+from pipeline.units.unit import Unit
 
 FOLDER = "planned"
 

@@ -16,9 +16,10 @@ from pipeline.execution.machine import Machine
 from pipeline.execution.progress import Progress
 from pipeline.params import Params, resolve
 from pipeline.tracking.tracker import Tracker, open_tracker
+from pipeline.units.plan import BASELINES, Goals, Plan, Sizes, read_manifest
 from pipeline.units.records import open_unit
 from pipeline.units.store import RunStore
-from pipeline.units.unit import BASELINES, DATA, Goals, Plan, Sizes, Unit, read_manifest
+from pipeline.units.unit import DATA, Unit
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ from pathlib import Path
 from pipeline.errors import UserError
 from pipeline.params import Params
 from pipeline.stage import Bench, known_units
-from pipeline.units.records import DEFINITION, EVENTS, Tail
+from pipeline.units.records import DEFINITION, EVENTS
 from pipeline.units.store import FAULT, RunStore
+from pipeline.units.tail import Tail
 from pipeline.units.unit import Unit
 
 

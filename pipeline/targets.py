@@ -13,8 +13,9 @@ from pipeline.params import Params
 from pipeline.planned import write_planned
 from pipeline.stage import Bench, known_units, work, write_units
 from pipeline.units.kept import keep
+from pipeline.units.plan import Plan
 from pipeline.units.store import RunStore
-from pipeline.units.unit import Plan, Unit
+from pipeline.units.unit import Unit
 
 
 def targets(params: Params, benchmark: str, bench: Bench, tasks: int | None = None) -> Path:

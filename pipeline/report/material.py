@@ -10,7 +10,8 @@ import pandas as pd
 from pipeline.report.frames import Frames
 from pipeline.report.kernels import LayerMap, read_kernels
 from pipeline.units.histories import Learned
-from pipeline.units.records import EVENTS, Tail
+from pipeline.units.records import EVENTS
+from pipeline.units.tail import Tail
 
 _EPOCH = [
     *("task", "stage", "epoch", "train_loss", "train_accuracy", "test_accuracy"),

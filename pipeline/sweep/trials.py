@@ -16,9 +16,10 @@ from pipeline.stage import Bench
 from pipeline.sweep.space import Values, overrides
 from pipeline.targets import goals_of
 from pipeline.units.histories import Learned, history
+from pipeline.units.plan import BASELINES, Goals, Plan
 from pipeline.units.records import DEFINITION, open_unit
 from pipeline.units.store import FAULT
-from pipeline.units.unit import BASELINES, Goals, Plan, Unit
+from pipeline.units.unit import Unit
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,9 @@ from pipeline.tracking.points import (
 )
 from pipeline.tracking.store import Experiment, driver, held_by_another
 from pipeline.units.histories import history
-from pipeline.units.records import DEFINITION, EVENTS, RESULT, Tail, UnitDirectory
+from pipeline.units.records import DEFINITION, EVENTS, RESULT, UnitDirectory
 from pipeline.units.run_sets import Member, Members
+from pipeline.units.tail import Tail
 
 _BATCH = 1000  # most metrics that one log_batch takes
 _DIGEST = 36  # most characters of a data set's digest

@@ -99,3 +99,12 @@ def _is_text(node: ast.AST) -> bool:
         and isinstance(node.value, ast.Constant)
         and isinstance(node.value.value, str)
     )
+
+
+@cache
+def method_digest(method: str, network: str) -> str:
+    """Digest of the code that a unit of this method on this network runs, read once as the code itself is."""
+    from lsg.methods import METHODS
+    from lsg.networks import NETWORKS
+
+    return code_digest(["lsg.sequence", METHODS[method].__module__, NETWORKS[network].__module__])

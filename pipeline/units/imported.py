@@ -24,13 +24,13 @@ from pipeline.units.records import (
     JOB,
     RESULT,
     SECONDS,
-    Tail,
     UnitDirectory,
     damage_named,
     open_unit,
     read_json,
 )
 from pipeline.units.store import RunStore
+from pipeline.units.tail import Tail
 
 ONCE = (DEFINITION, JOB, RESULT, EVENTS, SECONDS)
 """A finished unit's files beside two a task."""

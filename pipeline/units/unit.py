@@ -1,4 +1,4 @@
-"""A unit of work: one method and seed on one task, or on a sequence of tasks; and which units a stage needs.
+"""A unit of work: one method and seed on one task, or on a sequence of tasks.
 
 A unit's key is the digest of everything that decides its bytes. What is not in the key (where it runs, how
 often it is saved, what watches it) may change freely.
@@ -9,26 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
-from functools import cache, cached_property
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from lsg.protocol import Protocol
-from pipeline.errors import UserError
-from pipeline.params import Experiment
-from pipeline.units.code import code_digest
 
-if TYPE_CHECKING:
-    from lsg.networks import Architecture
-
-Stage = Literal["targets", "learn", "sized"]
-Goals = Mapping[int, Mapping[int, float]]
-"""Goal accuracies: seed -> task -> fraction."""
-Sizes = Mapping[tuple[str, int], tuple[float, ...]]
-"""Allocated sizes after each task: (method, seed) -> multiples of the dense 1x network."""
-
-BASELINES = ("scratch", "fine-tune")
 DATA = Path("data/tasks")
 
 
@@ -116,178 +103,3 @@ def data_digest(manifest: Mapping[str, Any]) -> str:
     """Over what a manifest says of images and tasks, with the tasks' digests and their classes' names."""
     content = {name: manifest[name] for name in ("image_shape", "tasks")}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Makes the units of one benchmark from its experiment, its prepared tasks and the machine's numerics.
-
-    `first` keeps only so many tasks; units of one task each are then those of the whole benchmark.
-    Raises UserError where there are fewer, and where the tasks have no validation images and the protocol
-    decides by them.
-    """
-
-    experiment: Experiment
-    manifest: dict[str, Any]
-    prepared: Path
-    numerics: Numerics
-    first: int | None = None
-
-    def __post_init__(self) -> None:
-        count = len(self.manifest["tasks"])
-        if self.first is not None and self.first > count:
-            raise UserError(
-                f"{self.experiment.benchmark} has {count} tasks, fewer than --tasks {self.first} asks for"
-            )
-        decides = self.experiment.protocol == "clean"
-        if decides and not all(entry.get("validation", 1) for entry in self.manifest["tasks"]):
-            benchmark = self.experiment.benchmark
-            raise UserError(
-                f"{benchmark} was prepared without validation images, by which protocol clean decides; "
-                f"set presets.{benchmark}.data.validation above 0 and prepare it again, or set protocol=paper"
-            )
-
-        self._require_fit()
-
-    def _require_fit(self) -> None:
-        """Raise UserError where a method's settings do not fit the network, or a crop the images."""
-        from lsg.methods import METHODS
-
-        experiment, benchmark = self.experiment, self.experiment.benchmark
-        for method in experiment.methods:
-            try:
-                METHODS[method](self.architecture, experiment.learn[method], experiment.protocol, seed=0)
-            except ValueError as error:
-                raise UserError(f"{benchmark}, learn.{method}: {error}") from error
-        shorter = min(self.manifest["image_shape"][1:])
-        if experiment.train.crop_padding >= shorter:
-            raise UserError(
-                f"{benchmark}, train.crop_padding: is {experiment.train.crop_padding}; allowed: less than "
-                f"the {shorter} pixels of an image's shorter side"
-            )
-
-    def units(self, stage: Stage, goals: Goals | None = None, sizes: Sizes | None = None) -> list[Unit]:
-        """The stage's units: `targets` the baselines, `learn` the other methods, which need the goals.
-
-        `sized` are methods within another one's sizes, which that one has to reach first.
-        Raises UserError when a goal is missing.
-        """
-        if stage == "targets":
-            return self._baselines()
-        return [
-            self._unit(method, seed, self.tasks, self._goals(goals or {}, seed), sizes=sizes)
-            for method in self.experiment.methods
-            if method not in BASELINES and (self._sized_by(method) is None) == (stage == "learn")
-            for seed in self.experiment.seeds
-        ]
-
-    def _sized_by(self, method: str) -> str | None:
-        """The method within whose sizes this one has to stay, if any."""
-        from lsg.methods import METHODS
-
-        return METHODS[method].sized_by
-
-    @property
-    def tasks(self) -> tuple[int, ...]:
-        return tuple(entry["task"] for entry in self.manifest["tasks"][: self.first])
-
-    def _baselines(self) -> list[Unit]:
-        units = []
-        for seed in self.experiment.seeds:
-            scratch = [self._unit("scratch", seed, (task,)) for task in self.tasks]
-            units += scratch
-            if "fine-tune" in self.experiment.methods or self.experiment.rule == "best_of":
-                units += self._fine_tunes(seed, scratch[0])
-        return units
-
-    def _fine_tunes(self, seed: int, first: Unit) -> list[Unit]:
-        if self.experiment.learn["fine-tune"].start == "first":
-            return [self._unit("fine-tune", seed, (task,), start=first) for task in self.tasks[1:]]
-        return [self._unit("fine-tune", seed, self.tasks)]
-
-    def _goals(self, goals: Goals, seed: int) -> dict[int, float]:
-        missing = [task for task in self.tasks if task not in goals.get(seed, {})]
-        if missing:
-            raise UserError(
-                f"there is no goal for seed {seed}, task {missing[0]} of {self.experiment.benchmark}; "
-                f"run `cl-lsg targets {self.experiment.benchmark}`"
-            )
-        return {task: goals[seed][task] for task in self.tasks}
-
-    def _unit(
-        self,
-        method: str,
-        seed: int,
-        tasks: tuple[int, ...],
-        goals: dict[int, float] | None = None,
-        start: Unit | None = None,
-        sizes: Sizes | None = None,
-    ) -> Unit:
-        settings, sized_by = self.experiment.learn[method], self._sized_by(method)
-        if sized_by and sizes:
-            settings = replace(settings, sizes=sizes[sized_by, seed])
-        return Unit(
-            benchmark=self.experiment.benchmark,
-            method=method,
-            protocol=self.experiment.protocol,
-            seed=seed,
-            tasks=tasks,
-            network=self.experiment.network,
-            train=self.experiment.train,
-            settings=settings,
-            data=data_digest(self.manifest),
-            code=method_digest(method, self.experiment.network["name"]),
-            numerics=self.numerics,
-            goals=goals or {},
-            start=start,
-            prepared=self.prepared,
-            **self._at_most(method, tasks),
-        )
-
-    def _at_most(self, method: str, tasks: tuple[int, ...]) -> dict[str, Any]:
-        """A unit's `task_steps` and `macs`."""
-        from lsg.cost import training_macs
-        from lsg.data import batch_sizes
-        from lsg.methods import METHODS
-
-        kind, train, settings = METHODS[method], self.experiment.train, self.experiment.learn[method]
-        widths = kind.most_widths(settings, self.architecture)
-        entries = {entry["task"]: entry for entry in self.manifest["tasks"]}
-        steps, macs = [], 0
-        for task in tasks:
-            images, classes = entries[task]["train"], len(entries[task]["classes"])
-            epochs = kind.most_epochs(settings, train.epochs, task == tasks[0])
-            steps.append(epochs * len(batch_sizes(images, train.batch_size)))
-            macs += training_macs(self.architecture, widths, classes, epochs * images)
-        return {"task_steps": tuple(steps), "macs": macs}
-
-    @cached_property
-    def architecture(self) -> Architecture:
-        """The experiment's networks. Raises UserError where they do not take the benchmark's images."""
-        from lsg.networks.described import architecture_of
-
-        try:
-            return architecture_of(self.experiment.network, self.manifest["image_shape"])
-        except ValueError as error:
-            raise UserError(f"presets.{self.experiment.benchmark}.network: {error}") from error
-
-
-@cache
-def method_digest(method: str, network: str) -> str:
-    """Digest of the code that a unit of this method on this network runs, read once as the code itself is."""
-    from lsg.methods import METHODS
-    from lsg.networks import NETWORKS
-
-    return code_digest(["lsg.sequence", METHODS[method].__module__, NETWORKS[network].__module__])
-
-
-def read_manifest(prepared: Path) -> dict[str, Any]:
-    """manifest.json of a prepared benchmark. Raises UserError when it is missing or damaged."""
-    path = prepared / "manifest.json"
-    try:
-        manifest = json.loads(path.read_bytes())
-        return {"image_shape": manifest["image_shape"], "tasks": list(manifest["tasks"])}
-    except FileNotFoundError:
-        raise UserError(f"{path} is not there; run `cl-lsg prepare {prepared.name}`") from None
-    except (ValueError, KeyError, TypeError):
-        raise UserError(f"{path} is damaged; run `cl-lsg prepare {prepared.name}` again") from None

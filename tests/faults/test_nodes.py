@@ -18,8 +18,9 @@ from pipeline.execution import on_ray
 from pipeline.execution.executors import run
 from pipeline.execution.machine import Machine
 from pipeline.execution.shared_tasks import SharedTasks
+from pipeline.units.plan import Plan
 from pipeline.units.store import RunStore
-from pipeline.units.unit import Numerics, Plan, Unit
+from pipeline.units.unit import Numerics, Unit
 from tests.pipeline.tiny_experiment import (
     BENCHMARK,
     ROOT,

@@ -24,8 +24,8 @@ import yaml
 
 from pipeline.execution.executors import run
 from pipeline.execution.machine import Machine
+from pipeline.units.plan import Plan
 from pipeline.units.store import RunStore
-from pipeline.units.unit import Plan
 from tests.pipeline.tiny_experiment import BENCHMARK, ROOT, Notes, contents, tiny_plan
 
 COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())

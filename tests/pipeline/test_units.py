@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from pipeline.errors import UserError
-from pipeline.units.unit import Unit, read_manifest
+from pipeline.units.plan import read_manifest
+from pipeline.units.unit import Unit
 from tests.pipeline.tiny_experiment import CPU, prepared_digits, tiny_plan, with_train
 
 GOALS = {1: {1: 0.9, 2: 0.8}, 2: {1: 0.7, 2: 0.6}}

@@ -13,8 +13,9 @@ from pipeline.execution.machine import Machine
 from pipeline.params import Params, load_params, resolve
 from pipeline.prepare import prepare
 from pipeline.stage import Bench
+from pipeline.units.plan import Plan, read_manifest
 from pipeline.units.store import RunStore
-from pipeline.units.unit import Numerics, Plan, Unit, read_manifest
+from pipeline.units.unit import Numerics, Unit
 
 ROOT = Path(__file__).parents[2]
 BENCHMARK = "digits"

@@ -8,7 +8,7 @@ import pytest
 from pipeline.errors import UserError
 from pipeline.sweep.space import Values, nested, overrides, parse_domains, short_names
 from pipeline.sweep.trials import Study
-from pipeline.units.unit import Plan
+from pipeline.units.plan import Plan
 from tests.pipeline.sweep.made_trials import made_study, made_sweep
 
 
