@@ -10,7 +10,8 @@ import argparse
 import torch
 
 from benchmarks.timing import interleaved, machine, ratios, spread
-from lsg.data import Batches, Split, Task
+from lsg.batches import Batches
+from lsg.data import Split, Task
 
 IMAGES, BATCH, PADDING = 2560, 32, 4
 

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import torch
 
 from benchmarks.step import BATCH, CLASSES
-from lsg.data import Batches, Split, Task
+from lsg.batches import Batches
+from lsg.data import Split, Task
 from lsg.graphs import Graph
 from lsg.initial import initial_weights
 from lsg.masked import MaskedTraining

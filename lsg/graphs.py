@@ -23,7 +23,7 @@ from torch import Tensor
 
 Work = Callable[[], None]
 Step = Callable[[Tensor], None]
-"""A training step on columns of an epoch's plan, int64 `[4, B]` (see `lsg.data.Batches.rows`)."""
+"""A training step on columns of an epoch's plan, int64 `[4, B]` (see `lsg.batches.Batches.rows`)."""
 
 
 class Graph(Protocol):

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from lsg.data import Batches
+from lsg.batches import Batches
 from lsg.graphs import Graph, Graphs, Step
 from lsg.trainee import Trainee
 

@@ -9,27 +9,26 @@ from __future__ import annotations
 
 import math
 import time
-from bisect import bisect_right
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 import torch
 
 from lsg import seeds
+from lsg.batches import Batches
 from lsg.checkpoint import Checkpoints
 from lsg.cost import BACKWARD_COST
-from lsg.data import Batches, Task
+from lsg.data import Task
 from lsg.evaluation import accuracy
 from lsg.events import EventLog
 from lsg.graphs import CudaGraph
 from lsg.optimizers import SGD, Adam, Optimizer
+from lsg.schedules import MaskRates, drops_before, is_rising
 from lsg.settings import require, require_one_of
 from lsg.stepper import Precision, Stepper
 from lsg.trainee import Trainee
 
 OptimizerName = Literal["sgd", "adam", "adamw"]
-
 
 GENTLER = "lower train.lr, or the rate of the method's own section of learn"
 """What helps against divergence."""
@@ -85,56 +84,12 @@ class TrainSettings:
         return SGD(self.momentum) if self.optimizer == "sgd" else Adam(decoupled=self.optimizer == "adamw")
 
 
-def is_rising(shares: Sequence[float]) -> bool:
-    """Whether the numbers rise strictly and lie between 0 and 1."""
-    return all(0 < share < 1 for share in shares) and list(shares) == sorted(set(shares))
-
-
-def drops_before(epoch: int, epochs: int, shares: Sequence[float]) -> int:
-    """How many of the drops lie before this epoch (from 1): a drop at 0.5 of 20 acts from epoch 11 on.
-
-    None acts in the first epoch, however few there are; two may begin with the same one then.
-    """
-    return bisect_right([epochs_of(share, epochs) for share in shares], epoch - 1)
-
-
-def epochs_of(share: float, epochs: int) -> int:
-    """A share of the epochs, rounded half up, at least 1."""
-    return max(1, math.floor(share * epochs + 0.5))
-
-
-@dataclass(frozen=True)
-class MaskRates:
-    """Learning rate of masks and gates: `lr`, from each of the `drops` on times its factor.
-
-    Raises ValueError that names them as settings do: mask_lr, mask_lr_drops, mask_lr_factors.
-    """
-
-    lr: float = 0.0
-    drops: tuple[float, ...] = ()
-    factors: tuple[float, ...] = ()
-
-    def __post_init__(self) -> None:
-        require(self.lr >= 0, "mask_lr", self.lr, "0 or more")
-        require(is_rising(self.drops), "mask_lr_drops", self.drops, "rising shares between 0 and 1")
-        same = len(self.factors) == len(self.drops)
-        require(same, "mask_lr_factors", self.factors, "one factor for each of mask_lr_drops")
-        require(
-            all(factor >= 0 for factor in self.factors), "mask_lr_factors", self.factors, "0 or more each"
-        )
-
-    def at(self, epoch: int, epochs: int) -> float:
-        """The rate in this epoch (from 1)."""
-        passed = drops_before(epoch, epochs, self.drops)
-        return self.lr * (self.factors[passed - 1] if passed else 1.0)
-
-
 @dataclass(frozen=True)
 class Stage:
     """One stage of a task. `lr`, `lr_drops` and `epochs` are those of the settings unless given."""
 
     number: int
-    mask_rates: MaskRates = MaskRates()
+    mask_rates: MaskRates = field(default_factory=MaskRates)
     lr: float | None = None
     lr_drops: tuple[float, ...] | None = None
     epochs: int | None = None

@@ -40,8 +40,9 @@ from lsg.methods.method import Growing, Lesson, Method
 from lsg.networks.architecture import HEAD, Architecture
 from lsg.plain import PlainTraining
 from lsg.protocol import Protocol
+from lsg.schedules import MaskRates
 from lsg.settings import require
-from lsg.training import MaskRates, Stage, Trainer
+from lsg.training import Stage, Trainer
 from lsg.workspace import default_private
 
 HEAD_WEIGHT = f"{HEAD}.weight"

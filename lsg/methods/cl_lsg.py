@@ -35,9 +35,10 @@ from lsg.methods.method import Growing, Lesson
 from lsg.networks.architecture import Architecture, Layer, Widths
 from lsg.optimizers import Adam
 from lsg.protocol import Protocol
+from lsg.schedules import MaskRates, epochs_of
 from lsg.settings import require, require_one_of
 from lsg.settling import reused_weights, settled
-from lsg.training import MaskRates, Stage, Trainer, epochs_of
+from lsg.training import Stage, Trainer
 from lsg.update import Masking
 from lsg.widths import cap_widths, scaled_widths, seed_widths
 from lsg.workspace import Workspace

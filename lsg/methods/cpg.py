@@ -29,13 +29,15 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from lsg.bank import Solution
-from lsg.data import Task, batch_sizes
+from lsg.batches import batch_sizes
+from lsg.data import Task
 from lsg.methods.elementwise import GradualPruning, Ramp, SingleWeights, WeightTraining
 from lsg.methods.method import Growing, Lesson
 from lsg.networks.architecture import Architecture, Widths
+from lsg.schedules import MaskRates, epochs_of, is_rising
 from lsg.seeds import Uniform
 from lsg.settings import require
-from lsg.training import MaskRates, Stage, Trainer, epochs_of, is_rising
+from lsg.training import Stage, Trainer
 from lsg.widths import cap_widths
 from lsg.workspace import Workspace, is_statistic
 

@@ -35,8 +35,9 @@ from lsg.methods.method import Growing, Lesson, Method
 from lsg.networks.architecture import HEAD, Architecture, Widths
 from lsg.plain import PlainTraining
 from lsg.protocol import Protocol
+from lsg.schedules import epochs_of
 from lsg.settings import require
-from lsg.training import Stage, Trainer, epochs_of
+from lsg.training import Stage, Trainer
 from lsg.widths import cap_widths
 
 FIRST = SELECT = 1

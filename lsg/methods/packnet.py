@@ -21,8 +21,9 @@ from lsg.bank import Solution
 from lsg.data import Task
 from lsg.methods.elementwise import SingleWeights, WeightTraining
 from lsg.methods.method import Lesson
+from lsg.schedules import epochs_of, is_rising
 from lsg.settings import require
-from lsg.training import Stage, Trainer, epochs_of, is_rising
+from lsg.training import Stage, Trainer
 
 TRAIN, RETRAIN = 1, 2
 

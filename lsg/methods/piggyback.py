@@ -17,8 +17,9 @@ from typing import ClassVar
 from lsg.data import Task
 from lsg.methods.elementwise import SingleWeights, WeightTraining
 from lsg.methods.method import Lesson
+from lsg.schedules import MaskRates
 from lsg.settings import require
-from lsg.training import MaskRates, Stage, Trainer
+from lsg.training import Stage, Trainer
 
 
 @dataclass(frozen=True)

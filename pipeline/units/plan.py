@@ -154,8 +154,8 @@ class Plan:
 
     def _at_most(self, method: str, tasks: tuple[int, ...]) -> dict[str, Any]:
         """A unit's `task_steps` and `macs`."""
+        from lsg.batches import batch_sizes
         from lsg.cost import training_macs
-        from lsg.data import batch_sizes
         from lsg.methods import METHODS
 
         kind, train, settings = METHODS[method], self.experiment.train, self.experiment.learn[method]

@@ -19,7 +19,8 @@ from lsg.methods.cl_lsg import PARTS, SHUT, ClLsg, ClLsgSettings, GrowFrom
 from lsg.methods.grow import Grow, GrowSettings
 from lsg.networks import NETWORKS
 from lsg.networks.architecture import HEAD
-from lsg.training import MaskRates, Trainer, TrainSettings, drops_before
+from lsg.schedules import MaskRates, drops_before
+from lsg.training import Trainer, TrainSettings
 from lsg.update import Masking
 from lsg.widths import cap_widths, seed_widths
 from lsg.workspace import Workspace

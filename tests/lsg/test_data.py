@@ -9,7 +9,8 @@ import torch
 from torch.nn.functional import pad
 
 from lsg import seeds
-from lsg.data import Batches, Split, Task, TaskFolder, batch_sizes, load_task
+from lsg.batches import Batches, batch_sizes
+from lsg.data import Split, Task, TaskFolder, load_task
 from lsg.files import DamagedFileError
 from tests.lsg.tiny import tiny_task, write_tiny_tasks
 

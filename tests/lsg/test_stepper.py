@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from lsg import seeds
+from lsg.batches import Batches
 from lsg.certificate import verify
-from lsg.data import Batches
 from lsg.graphs import CudaGraph
 from lsg.growth import Growth, Room
 from lsg.initial import initial_weights
