@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Protocol
 
 import torch
@@ -49,6 +50,12 @@ def moving_or_none(moving: Tensor, dtype: torch.dtype) -> Tensor | None:
     None where everything moves, so that a dense network pays nothing for the possibility.
     """
     return None if bool(moving.all()) else moving.to(dtype)
+
+
+@cache
+def ones(count: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """So many ones, made once; nobody writes into them."""
+    return torch.ones(count, dtype=dtype, device=device)
 
 
 def add_decay(gradient: Tensor, value: Tensor, decay: Tensor | float) -> None:
@@ -123,7 +130,7 @@ class Adam:
         elif decay is not None:
             add_decay(gradient, value, decay)
         mean, square, correction1, correction2 = (state[slot] for slot in self.slots)
-        one = torch.ones((), dtype=value.dtype, device=value.device)
+        one = ones(1, value.dtype, value.device)
         share1, share2 = (1 - beta if moving is None else moving * (1 - beta) for beta in self.betas)
         mean.lerp_(gradient, share1)
         correction1.lerp_(one, share1)

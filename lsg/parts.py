@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from lsg.kernels import Block
-from lsg.optimizers import moving_or_none
+from lsg.optimizers import moving_or_none, ones
 from lsg.workspace import Trained, Workspace, gradient_of
 
 
@@ -91,8 +91,10 @@ class Part:
         """The inner product of each kernel's gradient with its weights."""
         products = gradient * self.weight.value
         kernels, area = products.shape
+        if area == 1:
+            return products.view(kernels)
         # A matrix times ones: sums over so few columns take three times as long.
-        return products.view(kernels) if area == 1 else products.mv(products.new_ones(area))
+        return products.mv(ones(area, products.dtype, products.device))
 
     def of_logit(self, sensitivity: Tensor) -> Tensor:
         """The gradient of the logits, in place of the sensitivity."""

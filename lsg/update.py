@@ -66,7 +66,7 @@ class Update:
             self.decay = self._full(weight_decay)
             table.kernel_grid(self.decay, HEAD)[:] = 0.0
         self._find_consumers()
-        self.consumed = self._full(0.0) if len(self.candidates) else None
+        self.consumed = self._full(0.0) if len(self.consumers) else None
         """What each kernel adds to the gradient of its input gate, where there are any."""
         self._set_gates(torch.ones(table.channels, dtype=workspace.dtype, device=workspace.device))
 
@@ -75,37 +75,31 @@ class Update:
         return torch.full((workspace.table.count,), value, dtype=workspace.dtype, device=workspace.device)
 
     def _find_consumers(self) -> None:
-        """The kernels that read each candidate channel, candidate after candidate, and their numbers.
+        """The kernels that read candidate channels, channel after channel, and how many read each.
 
         Sorting once makes the sum over a channel's consumers a segment sum: the same order on any device.
         """
-        table, candidate = self.workspace.table, self.workspace.candidate
-        self.candidates = candidate.nonzero().squeeze(1)
-        consumers = candidate[table.input].nonzero().squeeze(1)
+        table = self.workspace.table
+        consumers = self.workspace.candidate[table.input].nonzero().squeeze(1)
         self.consumers = consumers[torch.argsort(table.input[consumers], stable=True)]
-        self.consumer_counts = torch.bincount(table.input[consumers], minlength=table.channels)[
-            self.candidates
-        ]
+        self.consumer_counts = torch.bincount(table.input[consumers], minlength=table.channels)
 
     def begin_epoch(self, uniform: Uniform) -> None:
         """Draw the epoch's gates, settle what is paused in it, and draw the first step's masks.
 
         Without candidates no gate is ever off: the parts stand from the first epoch to the last.
         """
-        if self.masking is not None and len(self.candidates):
-            gate = torch.ones_like(self.gate)
-            gate[self.candidates] = self._drawn_gates(self.masking, uniform)
-            self._set_gates(gate)
+        if self.masking is not None and self.consumed is not None:
+            self._set_gates(self._drawn_gates(self.masking, uniform))
         self.draw(uniform)
 
     def _drawn_gates(self, masking: Masking, uniform: Uniform) -> Tensor:
+        """Candidates' gates as they are drawn; all other channels are on."""
         workspace = self.workspace
-        self.sharpness = masking.gates.sharpness(workspace.on_epochs)[self.candidates]
-        logits = workspace.gate_logit.value[self.candidates]
-        draws = uniform(workspace.table.channels)[self.candidates]
-        bits = sample_gates(logits, draws, self.sharpness)
-        workspace.on_epochs[self.candidates] += bits
-        return bits
+        self.sharpness = masking.gates.sharpness(workspace.on_epochs)
+        bits = sample_gates(workspace.gate_logit.value, uniform(workspace.table.channels), self.sharpness)
+        workspace.on_epochs += bits * workspace.candidate
+        return torch.where(workspace.candidate, bits, 1.0)
 
     def _set_gates(self, gate: Tensor) -> None:
         workspace, table = self.workspace, self.workspace.table
@@ -131,7 +125,7 @@ class Update:
             mask_rate: learning rate of the masks' and gates' logits; 0 leaves them as they are.
         """
         masks_move = self.masking is not None and mask_rate > 0
-        gates_move = masks_move and len(self.candidates) > 0
+        gates_move = masks_move and self.consumed is not None
         draws = self._draws(uniform)
         for part in self.parts:
             if part.stands and not gates_move:
@@ -150,7 +144,7 @@ class Update:
     def _step_logits(self, part: Part, gradient: Tensor, rate: float) -> None:
         """Masks, and each kernel's term of its input gate's gradient, where there are any."""
         logit = part.logit
-        if logit.rests and not len(self.candidates):
+        if logit.rests and self.consumed is None:
             return
         sensitivity = part.sensitivity(gradient)
         if self.consumed is not None:
@@ -204,10 +198,9 @@ class Update:
         gradient = torch.segment_reduce(
             self.consumed[self.consumers], "sum", lengths=self.consumer_counts, unsafe=True
         )
-        slope = gate_slope(trained.value[self.candidates], self.sharpness)
-        spread = torch.zeros_like(trained.value)
-        spread[self.candidates] = (gradient + self.masking.penalty) * slope
-        self.workspace.optimizers[1].step(trained.value, spread, trained.state, self.gate_moving, rate, None)
+        gradient.add_(self.masking.penalty).mul_(gate_slope(trained.value, self.sharpness))
+        optimizer = self.workspace.optimizers[1]
+        optimizer.step(trained.value, gradient, trained.state, self.gate_moving, rate, None)
 
     def _step_private(self, rate: float) -> None:
         private, gradient = self.workspace.private, self.workspace.private_gradient()
