@@ -11,6 +11,7 @@ from pathlib import Path
 
 from mlflow.entities import Dataset, DatasetInput, Metric, Param, Run, RunTag
 
+from lsg.records import RESULT
 from pipeline.tracking.points import (
     Point,
     differs,
@@ -23,7 +24,7 @@ from pipeline.tracking.points import (
 )
 from pipeline.tracking.store import Experiment, driver, held_by_another
 from pipeline.units.histories import history
-from pipeline.units.records import DEFINITION, EVENTS, RESULT, UnitDirectory
+from pipeline.units.records import DEFINITION, EVENTS, UnitDirectory
 from pipeline.units.run_sets import Member, Members
 from pipeline.units.tail import Tail
 

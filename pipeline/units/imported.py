@@ -14,6 +14,7 @@ from pathlib import Path
 
 from lsg.bank import ForgettingError
 from lsg.evaluation import average, backward_transfer, forgetting
+from lsg.records import RESULT
 from pipeline.archives import unpacked
 from pipeline.errors import UserError, first_line
 from pipeline.folders import aside, rename_unless_there
@@ -22,7 +23,6 @@ from pipeline.units.records import (
     DEFINITION,
     EVENTS,
     JOB,
-    RESULT,
     SECONDS,
     UnitDirectory,
     damage_named,

@@ -15,10 +15,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from lsg.records import RESULT
 from pipeline.errors import UserError
 from pipeline.folders import aside, rename_unless_there
 from pipeline.units.proven import require_unchanged
-from pipeline.units.records import RESULT
 from pipeline.units.store import LOCK, RunStore
 from pipeline.units.unit import Unit
 

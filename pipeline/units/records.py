@@ -14,13 +14,12 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from lsg.files import DamagedFileError
-from lsg.records import RunDirectory
+from lsg.records import RESULT, RunDirectory
 from pipeline.errors import AGAIN, UserError
 
 DEFINITION = "unit.json"
 EVENTS = "events.jsonl"
 JOB = "job.json"
-RESULT = "result.json"
 SECONDS = "seconds.json"
 _SECONDS = TypeAdapter(dict[int, float])
 _T = TypeVar("_T")

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 import lsg
 from lsg.files import DamagedFileError, read_json, write_bytes
-from lsg.records import RunDirectory
+from lsg.records import RESULT, RunDirectory
 from pipeline.errors import UserError
 from pipeline.locks import try_lock
 from pipeline.units.code import method_digest
-from pipeline.units.records import DEFINITION, RESULT, damage_named
+from pipeline.units.records import DEFINITION, damage_named
 from pipeline.units.unit import Unit, data_digest
 
 if TYPE_CHECKING:
