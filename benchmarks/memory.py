@@ -28,7 +28,7 @@ from lsg.cost import FLOAT_BYTES
 from lsg.methods import METHODS
 from lsg.methods.cl_lsg import ClLsgSettings
 from lsg.sequence import Job, learn_sequence
-from lsg.training import TrainSettings
+from lsg.train_settings import TrainSettings
 
 IMAGES, OUT_OF_REACH = 96, 2.0
 NETWORKS: dict[str, dict[str, Any]] = {

@@ -14,7 +14,7 @@ import torch
 from benchmarks.step import ARCHITECTURES, MASK_RATE, RATE
 from benchmarks.steppers import stepper
 from benchmarks.timing import interleaved, machine, ratios, spread
-from lsg.stepper import Precision
+from lsg.train_settings import Precision
 from lsg.widths import seed_widths
 
 

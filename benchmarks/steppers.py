@@ -15,7 +15,8 @@ from lsg.masked import MaskedTraining
 from lsg.masks import GateSchedule
 from lsg.networks.architecture import HEAD, Architecture, Widths
 from lsg.optimizers import SGD, Adam
-from lsg.stepper import Precision, Stepper
+from lsg.stepper import Stepper
+from lsg.train_settings import Precision
 from lsg.update import Masking
 from lsg.workspace import Workspace
 

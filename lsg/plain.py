@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from lsg.seeds import Uniform
-from lsg.training import TrainSettings
+from lsg.train_settings import TrainSettings
 
 
 class PlainTraining:

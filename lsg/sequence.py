@@ -29,7 +29,8 @@ from lsg.protocol import DECISION_SPLIT, Protocol
 from lsg.reading import PROBE, rebuilt_method, restore_task
 from lsg.records import FORMAT, LAST_RECORD, RESULT, Record, RunDirectory
 from lsg.settings import require
-from lsg.training import GENTLER, DivergedError, Trainer, TrainSettings
+from lsg.train_settings import TrainSettings
+from lsg.training import GENTLER, DivergedError, Trainer
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -17,9 +16,8 @@ from torch.nn.functional import cross_entropy
 
 from lsg.batches import Batches
 from lsg.graphs import Graph, Graphs, Step
+from lsg.train_settings import Precision
 from lsg.trainee import Trainee
-
-Precision = Literal["float32", "bfloat16"]
 
 
 class Stepper:

@@ -98,7 +98,7 @@ def catalogue() -> Catalogue:
     """The library's and the benchmarks' settings; importing them takes a second or two."""
     from lsg.methods import METHODS
     from lsg.networks import NETWORKS
-    from lsg.training import TrainSettings
+    from lsg.train_settings import TrainSettings
     from pipeline.benchmarks.settings import DataSettings
 
     methods = {name: method.Settings for name, method in METHODS.items()}

@@ -12,7 +12,7 @@ import torch
 from lsg.methods import METHODS, Method
 from lsg.networks import NETWORKS
 from lsg.sequence import Job, learn_sequence
-from lsg.training import TrainSettings
+from lsg.train_settings import TrainSettings
 from pipeline.benchmarks.images import Nominal
 from pipeline.cli import parser
 from pipeline.params import load_params

@@ -17,7 +17,7 @@ from torch.nn.functional import softshrink
 from lsg.methods.den_units import Subnet, incoming
 from lsg.networks.architecture import HEAD, Grids
 from lsg.plain import torch_optimizer
-from lsg.training import TrainSettings
+from lsg.train_settings import TrainSettings
 
 OFFICIAL_RATE = 1e-3
 

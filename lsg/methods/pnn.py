@@ -32,7 +32,8 @@ from lsg.networks.architecture import HEAD, Architecture, Widths
 from lsg.plain import PlainTraining, torch_optimizer
 from lsg.protocol import Protocol
 from lsg.settings import require
-from lsg.training import Stage, Trainer, TrainSettings
+from lsg.train_settings import TrainSettings
+from lsg.training import Stage, Trainer
 from lsg.widths import cap_widths, seed_widths
 
 COUNTER = "num_batches_tracked"

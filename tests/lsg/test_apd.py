@@ -27,7 +27,8 @@ from lsg.methods.apd_decomposition import (
 from lsg.networks import NETWORKS
 from lsg.records import RunDirectory
 from lsg.sequence import Job, learn_sequence
-from lsg.training import Trainer, TrainSettings
+from lsg.train_settings import TrainSettings
+from lsg.training import Trainer
 from tests.lsg.tiny import tiny_architecture, tiny_task, write_tiny_tasks
 
 TRAIN = TrainSettings(epochs=4, batch_size=8)

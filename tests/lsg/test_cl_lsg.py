@@ -20,7 +20,8 @@ from lsg.methods.grow import Grow, GrowSettings
 from lsg.networks import NETWORKS
 from lsg.networks.architecture import HEAD
 from lsg.schedules import MaskRates, drops_before
-from lsg.training import Trainer, TrainSettings
+from lsg.train_settings import TrainSettings
+from lsg.training import Trainer
 from lsg.update import Masking
 from lsg.widths import cap_widths, seed_widths
 from lsg.workspace import Workspace

@@ -41,7 +41,8 @@ from lsg.networks.architecture import HEAD
 from lsg.optimizers import SGD, Adam
 from lsg.records import RunDirectory
 from lsg.sequence import Job, learn_sequence
-from lsg.training import Stage, Trainer, TrainSettings
+from lsg.train_settings import TrainSettings
+from lsg.training import Stage, Trainer
 from lsg.widths import cap_widths, seed_widths
 from lsg.workspace import Workspace
 from tests.lsg.reference import PlainAdam, hard

@@ -30,7 +30,8 @@ from lsg.plain import PlainTraining
 from lsg.protocol import Protocol
 from lsg.records import RunDirectory
 from lsg.sequence import Job, learn_sequence
-from lsg.training import Trainer, TrainSettings
+from lsg.train_settings import TrainSettings
+from lsg.training import Trainer
 from tests.lsg.tiny import tiny_architecture, tiny_task, write_tiny_tasks
 
 

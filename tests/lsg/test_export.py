@@ -18,7 +18,7 @@ from lsg.methods.cl_lsg import ClLsgSettings
 from lsg.networks import NETWORKS
 from lsg.reading import read_run
 from lsg.sequence import Job, learn_sequence
-from lsg.training import TrainSettings
+from lsg.train_settings import TrainSettings
 from tests.lsg.tiny import tiny_architecture, write_tiny_tasks
 
 LOAD = """

@@ -15,7 +15,8 @@ from lsg.methods.packnet import RETRAIN, TRAIN, PackNet, PackNetSettings
 from lsg.networks import NETWORKS
 from lsg.records import RunDirectory
 from lsg.sequence import Job, learn_sequence
-from lsg.training import Stage, Trainer, TrainSettings
+from lsg.train_settings import TrainSettings
+from lsg.training import Stage, Trainer
 from tests.lsg.test_cpg import Killed, deterministic_files, killer, trainer
 from tests.lsg.tiny import tiny_architecture, tiny_task, write_tiny_tasks
 

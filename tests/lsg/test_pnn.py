@@ -31,7 +31,8 @@ from lsg.networks.architecture import CLASSES, HEAD, IMAGE, Architecture, Layer,
 from lsg.plain import PlainTraining
 from lsg.records import RunDirectory
 from lsg.sequence import Job, learn_sequence
-from lsg.training import Stage, Trainer, TrainSettings
+from lsg.train_settings import TrainSettings
+from lsg.training import Stage, Trainer
 from lsg.widths import seed_widths
 from tests.lsg.tiny import tiny_architecture, tiny_task, write_tiny_tasks
 

@@ -14,8 +14,7 @@ from lsg.events import Event
 from lsg.methods import METHODS
 from lsg.networks import NETWORKS
 from lsg.sequence import Job, learn_sequence
-from lsg.stepper import Precision
-from lsg.training import TrainSettings
+from lsg.train_settings import Precision, TrainSettings
 from tests.lsg.tiny import tiny_architecture, write_tiny_tasks
 
 EPOCHS = 3

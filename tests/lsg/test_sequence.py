@@ -33,7 +33,8 @@ from lsg.reading import rebuilt_method, restore_task
 from lsg.records import LAST_RECORD, RunDirectory
 from lsg.sequence import Job, learn_sequence
 from lsg.stepper import Stepper
-from lsg.training import DivergedError, TrainSettings
+from lsg.train_settings import TrainSettings
+from lsg.training import DivergedError
 from lsg.workspace import Workspace
 from tests.lsg.tiny import tiny_architecture, write_tiny_tasks
 
@@ -211,7 +212,7 @@ from pathlib import Path
 from lsg import certificate, sequence
 from lsg.methods import METHODS
 from lsg.networks import NETWORKS
-from lsg.training import TrainSettings
+from lsg.train_settings import TrainSettings
 from tests.lsg.tiny import tiny_architecture
 NETWORKS["tiny"] = lambda shape: tiny_architecture()
 certificate.verify_in_fresh_process = certificate.verify
@@ -252,7 +253,7 @@ from lsg.methods import METHODS
 from lsg.methods.fine_tune import FineTuneSettings
 from lsg.networks import NETWORKS
 from lsg.sequence import Job, learn_sequence
-from lsg.training import TrainSettings
+from lsg.train_settings import TrainSettings
 from tests.lsg.tiny import tiny_architecture
 NETWORKS["tiny"] = lambda shape: tiny_architecture()
 import lsg.certificate

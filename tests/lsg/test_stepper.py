@@ -31,8 +31,8 @@ from lsg.optimizers import SGD, Adam, Optimizer
 from lsg.plain import PlainTraining
 from lsg.sequence import Job, learn_sequence
 from lsg.stepper import Stepper
+from lsg.train_settings import TrainSettings
 from lsg.trainee import Trainee
-from lsg.training import TrainSettings
 from lsg.update import Masking
 from lsg.workspace import Workspace
 from tests.lsg.recorded import RecordedGraph, WaitsForDevice

@@ -67,7 +67,7 @@ def test_the_reduction_differs_from_superclass_in_its_network_alone(params: Para
 
 
 def test_settings_are_the_librarys_own_types(params: Params) -> None:
-    from lsg.training import TrainSettings
+    from lsg.train_settings import TrainSettings
 
     experiment = resolve(params, "digits")
     assert type(experiment.train) is TrainSettings
