@@ -29,8 +29,9 @@ from lsg import initial
 from lsg.cost import macs_of_frozen
 from lsg.data import Task
 from lsg.initial import initial_weights
+from lsg.methods.den_shared import SharedNetwork
 from lsg.methods.den_steps import ProximalSteps, Terms, optimizer_of
-from lsg.methods.den_units import SharedNetwork, Subnet
+from lsg.methods.den_units import Subnet
 from lsg.methods.method import Growing, Lesson, Method
 from lsg.networks.architecture import HEAD, Architecture, Widths
 from lsg.plain import PlainTraining

@@ -18,8 +18,9 @@ from lsg.events import Event, EventLog
 from lsg.initial import initial_weights
 from lsg.methods import METHODS
 from lsg.methods.den import Den, DenSettings
+from lsg.methods.den_shared import SharedNetwork
 from lsg.methods.den_steps import ProximalSteps, Terms, optimizer_of
-from lsg.methods.den_units import SharedNetwork, Subnet
+from lsg.methods.den_units import Subnet
 from lsg.methods.method import Lesson
 from lsg.networks import NETWORKS
 from lsg.networks.architecture import CLASSES, HEAD, IMAGE, Architecture, Layer, Widths
