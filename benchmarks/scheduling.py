@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.timing import interleaved, machine, spread
+from benchmarks.timing import interleaved, machine, ratios, spread
 from pipeline.execution.executors import run
 from pipeline.execution.machine import Machine
 from pipeline.params import load_params, resolve
@@ -30,7 +30,7 @@ MACHINES = {
     "ray, 1 worker": Machine(workers=1, gpu_share=0),
     "ray, 2 workers": Machine(workers=2, gpu_share=0),
 }
-BARE = "in this process"
+BARE, ONE, TWO = MACHINES
 
 
 class Silent:
@@ -82,6 +82,7 @@ def main() -> None:
         ]
         rate = spread([len(units) / taken for taken in seconds[way]])
         print(f"{way:16} {rate} units/s; seconds over the bare work {spread(over)}")
+    print(f"two workers over one {ratios(seconds, ONE, TWO)}")
 
 
 if __name__ == "__main__":
