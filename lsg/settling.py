@@ -6,6 +6,8 @@ released (CL-LSG, sections 3.1 and 3.2).
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from lsg.bank import FREE, Bank, Solution
@@ -57,3 +59,12 @@ def settled(workspace: Workspace) -> Solution:
     }
     widths = {stream: len(channels) for stream, channels in kept.items()}
     return Solution(widths, workspace.classes, weights, used, private)
+
+
+def without_idle(solution: Solution) -> Solution:
+    """The same network without the kernels at weight 0, which stay free for later tasks.
+
+    A released kernel starts at 0. Where no gradient reaches it, it ends there with its mask on.
+    """
+    used = {name: bits & (solution.weights[name] != 0).any(2) for name, bits in solution.used.items()}
+    return replace(solution, used=used)

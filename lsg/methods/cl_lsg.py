@@ -37,7 +37,7 @@ from lsg.optimizers import Adam
 from lsg.protocol import Protocol
 from lsg.schedules import MaskRates, epochs_of
 from lsg.settings import require, require_one_of
-from lsg.settling import reused_weights, settled
+from lsg.settling import reused_weights, settled, without_idle
 from lsg.training import Stage, Trainer
 from lsg.update import Masking
 from lsg.widths import cap_widths, scaled_widths, seed_widths
@@ -150,7 +150,7 @@ class ClLsg(Banked):
         solution, lesson = (
             self._grow_seed(task, trainer) if not self.bank.tasks else self._reuse(task, goal, trainer)
         )
-        self.bank.add(task.number, solution)
+        self.bank.add(task.number, without_idle(solution))
         lesson.growth = {
             "channels_before": before,
             "channels_after": dict(self.bank.widths),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,24 @@ def test_without_retraining_released_kernels_stay_shut(tmp_path: Path) -> None:
     method.learn(tiny_task(2), 0.0, trainer(tmp_path))
     for name, grid in free.items():
         assert (method.bank.owners[name][grid] == FREE).all()
+
+
+def test_a_released_kernel_that_no_gradient_reaches_stays_released(tmp_path: Path) -> None:
+    """Of task 2 the second channel is black, so what reads it learns nothing."""
+    one = ClLsg(tiny_architecture(), ClLsgSettings(cap=2.0), "paper", seed=1)
+    one.learn(tiny_task(1), None, trainer(tmp_path))
+    solution = one.bank.solution(1)
+    solution.used["stem"][0, 1] = solution.used["stem"][1, 0] = False
+    method = ClLsg(tiny_architecture(), ClLsgSettings(cap=2.0), "paper", seed=1)
+    method.bank.add(1, solution)
+    task = replace(tiny_task(2), mean=(0.3, 0.0))
+    for split in (task.train, task.validation):
+        split.images[:, 1] = 0
+    run = trainer(tmp_path)
+    run.begin_task(2, None)
+    method.learn(task, 0.0, run)
+    assert method.bank.owners["stem"].tolist()[0] == [1, FREE]
+    assert method.bank.owners["stem"].tolist()[1] == [2, 1]
 
 
 @pytest.mark.parametrize("grow_from", ["reused", "picked"])

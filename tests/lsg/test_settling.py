@@ -6,7 +6,7 @@ import torch
 
 from lsg.bank import Bank, Solution
 from lsg.networks.architecture import HEAD
-from lsg.settling import reused_weights
+from lsg.settling import reused_weights, without_idle
 from tests.lsg.tiny import tiny_architecture
 
 
@@ -26,3 +26,21 @@ def test_released_kernels_start_at_0_but_those_of_a_wholly_free_filter_at_their_
     assert reused.keys() == expected.keys()
     for name, grid in expected.items():
         assert torch.equal(reused[name], grid), name
+
+
+def test_a_kernel_at_weight_0_is_not_used_and_the_network_stays_as_it_is() -> None:
+    architecture, widths = tiny_architecture(), {"outer": 2, "inner": 3, "hidden": 1}
+    layers = (*architecture.layers, architecture.head)
+    shapes = {layer.name: architecture.shape(layer, widths, 2) for layer in layers}
+    weights = {name: torch.full(shape, 0.5) for name, shape in shapes.items()}
+    weights["conv1"][1, 0] = 0.0
+    weights["conv1"][0, 1, 1:] = 0.0
+    used = {layer.name: torch.ones(shapes[layer.name][:2], dtype=torch.bool) for layer in architecture.layers}
+    used["conv1"][2, 1] = False
+    solution = Solution(widths, 2, weights, used, {})
+    less = without_idle(solution)
+    assert less.used["conv1"].tolist() == [[True, True], [False, True], [True, False]]
+    assert all(less.used[name].all() for name in used if name != "conv1")
+    assert used["conv1"][1, 0], "the solution it was made from is left alone"
+    before, after = (each.network(architecture).state_dict() for each in (solution, less))
+    assert all(torch.equal(before[f"{name}.weight"], after[f"{name}.weight"]) for name in weights)
