@@ -70,6 +70,7 @@ examples
   cl-lsg record cifar100-split tasks-1-3 --planned
   cl-lsg record cifar100-superclass gpu --planned other/data/planned/cifar100-superclass.json
   cl-lsg record cifar100-split seeds-1-2 --join seed-1 seed-2
+  cl-lsg record cifar100-split with-new-cpg --join seed-1:scratch,cl-lsg new:cpg
 """
 
 IMPORT = """\
@@ -267,8 +268,8 @@ def _add_record(commands: Commands) -> None:
     source.add_argument(
         "--join",
         nargs="+",
-        metavar="RECORD",
-        help="what these records in results/BENCH hold, as one: seeds or methods learned at other times",
+        metavar="RECORD[:METHOD,...]",
+        help="what these records in results/BENCH hold, all of it or some methods, as one",
     )
 
 

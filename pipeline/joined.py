@@ -1,7 +1,8 @@
 """Records joined into one: units that were learned at other times and on other machines, in the same tables.
 
 A record keeps its units' own JSON files, by which tables are made, so records can be joined long after the
-store of units is gone. A unit is taken once however many records hold it.
+store of units is gone. A unit is taken once however many records hold it. Of a record some methods may be
+taken, so that what is learned anew stands beside what was learned before.
 """
 
 from __future__ import annotations
@@ -21,21 +22,22 @@ SHARED = ("network", "train", "data")
 
 
 def joined(benchmark: str, names: Sequence[str], results: Path = RESULTS) -> Recording:
-    """What the records `results/<benchmark>/<name>/` hold, as one.
+    """What the records `results/<benchmark>/<name>/` hold, as one; of `<name>:<method>,...` these methods.
 
-    Raises UserError for a record that is missing, damaged or keeps no units' files, and for units that were
-    learned from different data, in different networks, with different training, by one method with
-    different settings, under one seed towards different goals, or within the sizes of a unit that is not
-    the joined one.
+    Raises UserError for a record that is missing, damaged, lacks a method that is asked for or keeps no
+    units' files, and for units that were learned from different data, in different networks, with different
+    training, by one method with different settings, under one seed towards different goals, or within the
+    sizes of a unit that is not the joined one.
     """
     units: dict[str, UnitDirectory] = {}
     described: dict[str, Any] = {}
     missing: list[str] = []
-    for name in names:
-        folder = results / benchmark / name
+    for text in names:
+        name, _, methods = text.partition(":")
+        folder, chosen = results / benchmark / name, _chosen(methods)
         told = _told(folder)
-        missing += told.get("missing", [])
-        for unit in _units(folder):
+        missing += [phrase for phrase in told.get("missing", []) if _is_of(phrase.split()[0], chosen)]
+        for unit in _units(folder, chosen):
             units.setdefault(unit.name, unit)
             described.setdefault(unit.name, _described(told, unit, folder, name))
     found = list(units.values())
@@ -44,6 +46,15 @@ def joined(benchmark: str, names: Sequence[str], results: Path = RESULTS) -> Rec
     _require_sizes_of_these(found)
     lacking = _still_missing(missing, found)
     return recording_of(benchmark, found, complete_runs(found), {}, lacking, described)
+
+
+def _chosen(methods: str) -> list[str]:
+    """The methods behind a record's name; none are named where all are taken."""
+    return methods.split(",") if methods else []
+
+
+def _is_of(method: str, chosen: Sequence[str]) -> bool:
+    return not chosen or method in chosen
 
 
 def _still_missing(missing: Sequence[str], found: Sequence[UnitDirectory]) -> list[str]:
@@ -61,13 +72,16 @@ def _told(folder: Path) -> dict[str, Any]:
     return told
 
 
-def _units(folder: Path) -> list[UnitDirectory]:
+def _units(folder: Path, chosen: Sequence[str]) -> list[UnitDirectory]:
     found = [open_unit(path.parent) for path in sorted((folder / KEPT).glob(f"*/*/{DEFINITION}"))]
     if not found:
         raise UserError(
             f"{folder} keeps no files of its units, as records of an older version; record the run again"
         )
-    return found
+    there = sorted({unit.definition.method for unit in found})
+    if strange := [method for method in chosen if method not in there]:
+        raise UserError(f"{folder} holds nothing of {', '.join(strange)}; its methods: {', '.join(there)}")
+    return [unit for unit in found if _is_of(unit.definition.method, chosen)]
 
 
 def _described(told: dict[str, Any], unit: UnitDirectory, folder: Path, name: str) -> dict[str, Any]:

@@ -226,3 +226,20 @@ def test_the_command(
     assert len(told(results / BENCHMARK / "both")["units"]) == 12
     assert main(["record", BENCHMARK, "both", "--join", "none"]) == 2
     assert "results/digits/none is no record" in capsys.readouterr().err
+
+
+def test_some_methods_of_a_record(results: Path) -> None:
+    """One seed's baselines beside another record's CL-LSG; what is missing of other methods is not missed."""
+    units = results / BENCHMARK / "one/units.json"
+    content = told(units.parent)
+    content["missing"] = ["cl-lsg seed9 (waits)", "scratch seed9 (waits)"]
+    units.write_text(json.dumps(content))
+    both = joined(BENCHMARK, ["one:scratch,fine-tune", "two:cl-lsg"], results)
+    assert {(unit.definition.method, unit.definition.seed) for unit in both.units} == {
+        ("scratch", 1),
+        ("fine-tune", 1),
+        ("cl-lsg", 2),
+    }
+    assert both.missing == ["scratch seed9 (waits)"]
+    with pytest.raises(UserError, match=r"one holds nothing of cgp; its methods: cl-lsg, .*scratch"):
+        joined(BENCHMARK, ["one:scratch,cgp"], results)
