@@ -225,6 +225,7 @@ def _add_views(commands: Commands) -> None:
 
 def _add_plan(commands: Commands) -> None:
     plan = _command(commands, "plan", "units, steps and hours of the experiment; runs a few steps to tell")
+    _add_selection(plan)
     plan.add_argument("--paper", action="store_true", help="for the paper's three benchmarks instead")
     plan.add_argument(
         "--overrides",

@@ -98,16 +98,20 @@ def _sweep(arguments: Arguments) -> None:
 
 
 def _plan(arguments: Arguments) -> None:
-    params = load_params(PARAMS_FILE, arguments.overrides)
-    chosen = [*(paper_overrides(params) if arguments.paper else []), *arguments.overrides]
-    if arguments.overrides_only:
-        if not arguments.paper:
+    if not arguments.paper:
+        if arguments.overrides_only:
             raise UserError("--overrides prints those of the paper; write plan --paper --overrides")
+        estimate(_params(arguments), _bench(arguments), arguments.tasks)
+        return
+    if arguments.benchmark or arguments.method or arguments.seed:
+        raise UserError("plan --paper has its own benchmarks, methods and seeds; leave these options out")
+    params = load_params(PARAMS_FILE, arguments.overrides)
+    chosen = [*paper_overrides(params), *arguments.overrides]
+    if arguments.overrides_only:
         print(" ".join(f"-S {override}" for override in chosen))
         return
-    if arguments.paper:
-        say_left_out(params)
-    estimate(load_params(PARAMS_FILE, chosen), _bench(arguments))
+    say_left_out(params)
+    estimate(load_params(PARAMS_FILE, chosen), _bench(arguments), arguments.tasks)
 
 
 def _status(arguments: Arguments) -> None:

@@ -42,8 +42,11 @@ def say_left_out(params: Params) -> None:
             print(f"{name}: left out, because {missing}")
 
 
-def estimate(params: Params, bench: Bench) -> None:
-    """Print each benchmark's units, steps and hours, and first what data is missing and where to get it."""
+def estimate(params: Params, bench: Bench, tasks: int | None = None) -> None:
+    """Print each benchmark's units, steps and hours, and first what data is missing and where to get it.
+
+    Of all tasks, or of the first `tasks` of each benchmark.
+    """
     experiments = [resolve(params, benchmark) for benchmark in params.benchmarks]
     for experiment in experiments:
         if missing := missing_data(experiment):
@@ -52,7 +55,7 @@ def estimate(params: Params, bench: Bench) -> None:
     total = 0.0
     for experiment in experiments:
         manifest = _manifest(experiment, bench.data / "tasks" / experiment.benchmark)
-        plan = Plan(experiment, manifest, bench.data, bench.machine.numerics())
+        plan = Plan(experiment, manifest, bench.data, bench.machine.numerics(), tasks)
         seconds = _seconds(plan, workers)
         total += seconds
     print(f"in all about {clock(total)} with {workers} units at a time on this machine")

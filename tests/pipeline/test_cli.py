@@ -287,6 +287,14 @@ def test_plan_counts_units_and_steps_of_prepared_data(
     )
 
 
+def test_plan_takes_the_selection_of_run(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    selection = "--benchmark digits --method scratch cl-lsg --seed 1 2 --tasks 3"
+    assert main(["plan", *selection.split()]) == 0
+    assert "digits: 8 units (3 tasks, seeds 1, 2, scratch, cl-lsg)" in capsys.readouterr().out
+    assert main(["plan", "--tasks", "6"]) == 2
+    assert "digits has 5 tasks, fewer than --tasks 6 asks for" in capsys.readouterr().err
+
+
 def test_plan_goes_by_the_settings_where_the_prepared_tasks_are_of_others(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -323,7 +331,11 @@ def test_protocol_clean_without_validation_images_is_refused_before_anything_is_
 
 @pytest.mark.parametrize(
     ("command", "said"),
-    [("plan --overrides", "write plan --paper --overrides"), ("tables --show -S seeds=[7]", "leave -S out")],
+    [
+        ("plan --overrides", "write plan --paper --overrides"),
+        ("plan --paper --seed 1", "leave these options out"),
+        ("tables --show -S seeds=[7]", "leave -S out"),
+    ],
 )
 def test_options_that_would_do_nothing_are_refused(
     project: Path, capsys: pytest.CaptureFixture[str], command: str, said: str
