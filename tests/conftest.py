@@ -10,4 +10,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # start clusters or servers and wait for them are of one group, "processes": they run one after another.
 os.environ.setdefault("RAY_worker_niceness", "0")
 
+# Where a person's runs lie and what tracks them is not for tests, which write units and runs of their own.
+for name in [name for name in os.environ if name.startswith(("CL_LSG_", "MLFLOW_", "RAY_ADDRESS"))]:
+    del os.environ[name]
+
 pytest_plugins = ["tests.skips", "pytester"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -84,3 +85,17 @@ def test_an_old_python_is_one_clear_error(tmp_path: Path) -> None:
     assert run.returncode != 0
     assert f"Python 3.11 or newer is needed, and '{old}' is not" in run.stderr
     assert not (tmp_path / ".venv").exists()
+
+
+def test_tests_do_not_see_where_a_persons_runs_lie() -> None:
+    theirs = {"CL_LSG_RUNS": "/runs", "MLFLOW_TRACKING_URI": "http://mlflow", "RAY_ADDRESS": "10.0.0.1:6379"}
+    tell = "import os, tests.conftest; print(sorted(set(os.environ) & {}))"
+    told = subprocess.run(
+        [sys.executable, "-c", tell.format(set(theirs))],
+        cwd=ROOT,
+        env={**os.environ, **theirs},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert told.stdout.split() == ["[]"]
