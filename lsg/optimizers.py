@@ -1,11 +1,11 @@
 """SGD, Adam and AdamW over entries of which some must not move at all.
 
 Zeroing a gradient does not freeze a weight: momentum, Adam's moments and weight decay still move it. An
-optimizer here takes a tensor `moving` of ones and zeros. Every change of a value *and* of the optimizer's
-state is multiplied by it, so what may not move stays as it is while changes are finite; once they are not,
-training is lost, and the bank refuses its network (`lsg.bank.Bank.add`). State
-tensors have the shape of the values and start at zero, so they grow, shrink and go to disk with them. Where
-everything moves, results equal those of `torch.optim`.
+optimizer here takes a tensor `moving` of ones and zeros. By it every change of a value and of Adam's state is
+multiplied, and SGD's gradient, which finds no momentum there (`pause`). So what may not move stays as it is
+while numbers are finite; once they are not, training is lost, and the bank refuses its network
+(`lsg.bank.Bank.add`). State tensors have the shape of the values and start at zero, so they grow, shrink and
+go to disk with them. Where everything moves, results equal those of `torch.optim`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
+from torch.optim.sgd import sgd
 
 SMALLEST = 1e-6
 """Less than any bias correction after a step."""
@@ -27,6 +28,9 @@ class Optimizer(Protocol):
 
     @property
     def slots(self) -> tuple[str, ...]: ...
+
+    def pause(self, state: Mapping[str, Tensor], moving: Tensor) -> None:
+        """Settle the state of what does not move in the steps to come; `moving` are booleans."""
 
     def step(
         self,
@@ -39,8 +43,8 @@ class Optimizer(Protocol):
     ) -> None:
         """Change `value` and `state` in place where `moving` is 1 and not where it is 0 (None: everywhere).
 
-        `decay` is the weight decay, one number or each entry's, and broadcasts to the shape of `value`;
-        `gradient` may be overwritten.
+        What is at 0 was settled by `pause` before. `decay` is the weight decay, one number or each entry's;
+        it and `moving` broadcast to the shape of `value`. `gradient` may be overwritten.
         """
 
 
@@ -76,13 +80,20 @@ def move(value: Tensor, direction: Tensor, rate: float, moving: Tensor | None) -
 
 @dataclass(frozen=True)
 class SGD:
-    """Stochastic gradient descent with Nesterov momentum and coupled weight decay (CPG's settings)."""
+    """Stochastic gradient descent with Nesterov momentum and coupled weight decay (CPG's settings).
+
+    Torch's fused step, which goes through memory once. What pauses begins again without momentum.
+    """
 
     momentum: float = 0.9
 
     @property
     def slots(self) -> tuple[str, ...]:
         return ("velocity",) if self.momentum else ()
+
+    def pause(self, state: Mapping[str, Tensor], moving: Tensor) -> None:
+        for velocity in state.values():
+            velocity.copy_(torch.where(moving, velocity, 0.0))
 
     def step(
         self,
@@ -93,14 +104,25 @@ class SGD:
         rate: float,
         decay: Tensor | float | None,
     ) -> None:
-        if decay is not None:
+        coupled = 0.0
+        if moving is None and isinstance(decay, float):
+            coupled = decay
+        elif decay is not None:
             add_decay(gradient, value, decay)
-        if self.momentum:
-            velocity = state["velocity"]
-            change = torch.add(gradient, velocity, alpha=self.momentum - 1)
-            move(velocity, change, -1.0, moving)
-            gradient.add_(velocity, alpha=self.momentum)
-        move(value, gradient, rate, moving)
+        if moving is not None:
+            gradient.mul_(moving)
+        sgd(
+            [value],
+            [gradient],
+            list(state.values()) or [None],
+            fused=True,
+            weight_decay=coupled,
+            momentum=self.momentum,
+            lr=rate,
+            dampening=0.0,
+            nesterov=self.momentum > 0,
+            maximize=False,
+        )
 
 
 @dataclass(frozen=True)
@@ -115,6 +137,9 @@ class Adam:
     @property
     def slots(self) -> tuple[str, ...]:
         return ("mean", "square", "correction1", "correction2")
+
+    def pause(self, state: Mapping[str, Tensor], moving: Tensor) -> None:
+        """All of it stays: an entry goes on where it stopped."""
 
     def step(
         self,

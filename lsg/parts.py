@@ -13,15 +13,19 @@ import torch
 from torch import Tensor, nn
 
 from lsg.kernels import Block
-from lsg.optimizers import moving_or_none, ones
+from lsg.optimizers import Optimizer, moving_or_none, ones
 from lsg.workspace import Trained, Workspace, gradient_of
+
+LONG_ROW = 16
+"""Weights of a kernel from which on a factor that all of them share costs less than one for each: it takes
+no memory, but a loop over so few weights has to begin anew for every kernel."""
 
 
 @dataclass(frozen=True)
 class Moving:
     """Values of a part with their optimizer's state, and which of them move.
 
-    moving: 1 for those that move, 0 for others; None where all move.
+    moving: 1 for those that move, 0 for others, or a column of these; None where all move.
     rests: none moves.
     """
 
@@ -42,7 +46,8 @@ class Part:
     masked: some kernel has a mask. Where none has, all bits are on and nothing is drawn.
     bits, slope: masks as drawn last, and the slope of each with respect to its logit; a slope of None where
         all are 1, or none is masked.
-    scale: the factor mask * gate of each weight; None where nothing is masked and all gates are on.
+    scale: the factor mask * gate of each weight, or a column of the kernels'; None where nothing is masked
+        and all gates are on.
     price: the penalty on the loss of each kernel's mask while it is on; None where there is none.
 
     All of them stay where they are in memory while the part stands, so that a captured step finds them.
@@ -130,14 +135,14 @@ def _part(
     mask_penalty: float,
 ) -> Part:
     kernels = block.kernels
-    weights, gates = block.rows(workspace.weight.value), input_gate[kernels]
-    masks = workspace.masked[kernels]
+    weights_by, logits_by = workspace.optimizers
+    gates, masks = input_gate[kernels], workspace.masked[kernels]
     masked, gated = bool(masks.any()), not bool(gates.all())
-    scale = gates.unsqueeze(1).expand_as(weights)
+    scale = _for_weights(gates, block.area)
     return Part(
         kernels,
-        _moving(workspace.weight, block.rows, moving[kernels].unsqueeze(1).expand_as(weights)),
-        _moving(workspace.logit, lambda vector: vector[kernels], logit_moving[kernels]),
+        _moving(workspace.weight, weights_by, block.rows, _for_weights(moving[kernels], block.area)),
+        _moving(workspace.logit, logits_by, lambda vector: vector[kernels], logit_moving[kernels]),
         [
             (workspace.network.get_parameter(f"{layer}.weight"), span)
             for layer, span in workspace.table.spans(block).items()
@@ -154,6 +159,12 @@ def _part(
     )
 
 
+def _for_weights(per_kernel: Tensor, area: int) -> Tensor:
+    """A value a kernel as a factor of its weights: `[kernels, 1]`, or one a weight where rows are short."""
+    column = per_kernel.unsqueeze(1)
+    return column if area >= LONG_ROW else column.expand(-1, area)
+
+
 def _price(workspace: Workspace, block: Block, mask_penalty: float) -> Tensor | None:
     """The penalty times the weights of each kernel whose mask and weights both move, a mask m^a."""
     if not mask_penalty:
@@ -164,9 +175,12 @@ def _price(workspace: Workspace, block: Block, mask_penalty: float) -> Tensor | 
     return attentive.to(workspace.dtype) * (mask_penalty * block.area)
 
 
-def _moving(trained: Trained, view: Callable[[Tensor], Tensor], moving: Tensor) -> Moving:
+def _moving(
+    trained: Trained, optimizer: Optimizer, view: Callable[[Tensor], Tensor], moving: Tensor
+) -> Moving:
     rests = not bool(moving.any())
     state = {slot: view(tensor) for slot, tensor in trained.state.items()}
+    optimizer.pause(state, moving)
     return Moving(
         view(trained.value), state, None if rests else moving_or_none(moving, trained.value.dtype), rests
     )

@@ -13,7 +13,8 @@ what autograd computes for `hard + (soft - soft.detach())`, without a mask in th
 meet on a kernel, each one's gradient carries the other's bit.
 
 Two clocks: kernel masks draw noise at every step, gates once an epoch, at its start. What is gated off is
-paused for the epoch: its kernels' weights and logits, its biases and their optimizers' states stay.
+paused for the epoch: its kernels' weights and logits, its biases and Adam's state of them stay, and SGD's
+momentum begins again at 0.
 BatchNorm's statistics of its channel go on, but nothing reads them while it is off.
 """
 
@@ -106,7 +107,9 @@ class Update:
         self.gate, self.input_gate = gate, gate[table.input]
         self.on = (self.input_gate * gate[table.output]) > 0
         self.gate_moving = moving_or_none(workspace.candidate, workspace.dtype)
-        self.private_moving = moving_or_none(gate[workspace.private_channel] > 0, workspace.dtype)
+        private_on = gate[workspace.private_channel] > 0
+        self.private_moving = moving_or_none(private_on, workspace.dtype)
+        workspace.optimizers[0].pause(workspace.private.state, private_on)
         self.divide()
 
     def divide(self) -> None:

@@ -27,8 +27,8 @@ def test_views_and_allocations_do_not_count_and_operations_do() -> None:
 def test_a_step_of_vgg_is_few_operations_and_its_update_does_not_grow_with_the_layers() -> None:
     """Masks, gates, both optimizers and the noise of all 13 layers and the head."""
     whole, update = operations("vgg16-bn-linear")
-    assert whole <= 189
-    assert update <= 79
+    assert whole <= 183
+    assert update <= 73
 
 
 def test_masks_draw_random_numbers_once_a_step() -> None:

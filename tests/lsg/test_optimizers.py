@@ -82,11 +82,21 @@ def test_what_may_not_move_keeps_its_bits_at_any_size_of_number(
     optimizer = CASES[name][0]
     value, gradient = data.draw(grids), data.draw(grids)
     state = {slot: data.draw(grids).abs().clamp(max=1) for slot in optimizer.slots}
-    before = {slot: tensor.clone() for slot, tensor in {**state, "value": value}.items()}
     moving = torch.tensor([[0.0], [1.0], [0.0]], dtype=dtype).expand(3, 2)
+    optimizer.pause(state, moving > 0)
+    before = {slot: tensor.clone() for slot, tensor in {**state, "value": value}.items()}
     optimizer.step(value, gradient, state, moving, 0.1, 0.01)
     for slot, tensor in {**state, "value": value}.items():
         assert tensor[::2].numpy().tobytes() == before[slot][::2].numpy().tobytes()
+
+
+@pytest.mark.parametrize(("optimizer", "left"), [(SGD(0.9), 0.0), (Adam(), 1.0)])
+def test_a_pause_ends_momentum_and_leaves_adams_state(optimizer: Optimizer, left: float) -> None:
+    state = {slot: torch.ones(3, 2) for slot in optimizer.slots}
+    optimizer.pause(state, torch.tensor([[True], [False], [True]]))
+    assert state
+    for tensor in state.values():
+        assert tensor.tolist() == [[1.0, 1.0], [left, left], [1.0, 1.0]]
 
 
 def test_where_everything_moves_there_is_no_mask() -> None:

@@ -21,7 +21,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from lsg import certificate, digest, evaluation, optimizers
+from lsg import certificate, digest, evaluation
 from lsg.bank import Bank, ForgettingError, Solution
 from lsg.certificate import verify, verify_in_fresh_process
 from lsg.data import TaskFolder, load_task
@@ -29,6 +29,7 @@ from lsg.files import DamagedFileError
 from lsg.methods import METHODS
 from lsg.methods.fine_tune import FineTuneSettings
 from lsg.networks import NETWORKS
+from lsg.optimizers import SGD
 from lsg.reading import rebuilt_method, restore_task
 from lsg.records import LAST_RECORD, RunDirectory
 from lsg.sequence import Job, learn_sequence
@@ -416,13 +417,22 @@ def test_no_optimizer_moves_what_is_frozen(
 # Mutations: each breaks one thing that keeps earlier tasks as they are, and the certificate must say so.
 
 
+def moving_all(step: Callable[..., None]) -> Callable[..., None]:
+    """An optimizer's step that moves what may not move too."""
+
+    def moving_step(
+        self: Any, value: Any, gradient: Any, state: Any, moving: Any, rate: Any, decay: Any
+    ) -> None:
+        step(self, value, gradient, state, None, rate, decay)
+
+    return moving_step
+
+
 def test_fires_when_the_freeze_is_removed(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Frozen kernels move in training: the bank refuses the solution."""
-    monkeypatch.setattr(
-        optimizers, "move", lambda value, direction, rate, moving: value.add_(direction, alpha=-rate)
-    )
+    monkeypatch.setattr(SGD, "step", moving_all(SGD.step))
     with pytest.raises(
         ForgettingError, match=r"task 2: \d+ frozen kernels of \w+ moved, owned by tasks \[1\]"
     ):
@@ -433,9 +443,7 @@ def test_fires_when_frozen_kernels_are_overwritten(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same, with a bank that takes whatever training gives: the networks in memory have changed."""
-    monkeypatch.setattr(
-        optimizers, "move", lambda value, direction, rate, moving: value.add_(direction, alpha=-rate)
-    )
+    monkeypatch.setattr(SGD, "step", moving_all(SGD.step))
     monkeypatch.setattr(Bank, "_check_frozen", lambda bank, task, solution: None)
     add = Bank.add
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from lsg import digest, kernels, optimizers
+from lsg import digest, kernels
 from lsg.growth import Growth, Room
 from lsg.initial import initial_weights
 from lsg.masks import GateSchedule
@@ -264,16 +263,6 @@ def test_what_is_1_everywhere_is_known_once() -> None:
     assert all(part.slope is None for part in PiggyUpdate(masks_alone(), masking, DECAY).parts)
 
 
-@contextmanager
-def without_copy_back(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    def move_all(value: Tensor, direction: Tensor, rate: float, moving: Tensor | None) -> None:
-        value.add_(direction, alpha=-rate)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(optimizers, "move", move_all)
-        yield
-
-
 def test_fails_without_the_masks_factor() -> None:
     with pytest.raises(AssertionError):
         compare(update_type=WithoutMaskFactor)
@@ -309,8 +298,24 @@ def test_fails_without_the_gates_factor() -> None:
         compare(update_type=PausedMasksMove)
 
 
-def test_fails_without_the_copy_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    with without_copy_back(monkeypatch), pytest.raises(AssertionError):
+@pytest.mark.parametrize("optimizer", [SGD, Adam])
+def test_fails_where_frozen_or_paused_entries_move(
+    optimizer: type[SGD | Adam], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = optimizer.step
+
+    def moving_all(self: Any, *arguments: Any) -> None:
+        value, gradient, state, _, rate, decay = arguments
+        step(self, value, gradient, state, None, rate, decay)
+
+    monkeypatch.setattr(optimizer, "step", moving_all)
+    with pytest.raises(AssertionError):
+        compare()
+
+
+def test_fails_where_paused_weights_keep_their_momentum(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SGD, "pause", lambda *_: None)
+    with pytest.raises(AssertionError):
         compare()
 
 
