@@ -89,7 +89,8 @@ def test_an_old_python_is_one_clear_error(tmp_path: Path) -> None:
 
 def test_tests_do_not_see_where_a_persons_runs_lie() -> None:
     theirs = {"CL_LSG_RUNS": "/runs", "MLFLOW_TRACKING_URI": "http://mlflow", "RAY_ADDRESS": "10.0.0.1:6379"}
-    tell = "import os, tests.conftest; print(sorted(set(os.environ) & {}))"
+    theirs["CL_LSG_CIFAR100"] = "/images"
+    tell = "import os, tests.conftest; print(*sorted(set(os.environ) & {}))"
     told = subprocess.run(
         [sys.executable, "-c", tell.format(set(theirs))],
         cwd=ROOT,
@@ -98,4 +99,4 @@ def test_tests_do_not_see_where_a_persons_runs_lie() -> None:
         text=True,
         check=True,
     )
-    assert told.stdout.split() == ["[]"]
+    assert told.stdout.split() == ["CL_LSG_CIFAR100"]
