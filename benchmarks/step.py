@@ -5,6 +5,7 @@ frozen with a mask m^s, the others train with a mask m^a, and a quarter of each 
 gates m^g. The dense step's SGD is torch's fused one, the fastest.
 
     python -m benchmarks.step --network lenet vgg16-bn-linear resnet18 --share 0.125 0.55 1.0
+    python -m benchmarks.step --dense        # our step of a network without masks, over torch's
     python -m benchmarks.step --operations
 """
 
@@ -12,6 +13,8 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
+from functools import partial
 from unittest.mock import patch
 
 import torch
@@ -75,6 +78,21 @@ class MaskedStep:
         cross_entropy(self.workspace.network(images), labels).backward()
 
 
+class BareStep:
+    """A workspace without masks, as Scratch trains it, and one step of it."""
+
+    def __init__(self, architecture: Architecture, widths: dict[str, int]) -> None:
+        weights = initial_weights(architecture, widths, CLASSES, 1, 1)
+        optimizers = (SGD(0.9), Adam())
+        workspace = Workspace(architecture, widths, CLASSES, optimizers, weights, {}, dense=True)
+        self.network, self.update = workspace.network, Update(workspace, None, 4e-5)
+        self.update.begin_epoch(torch.rand)
+
+    def __call__(self, images: Tensor, labels: Tensor) -> None:
+        cross_entropy(self.network(images), labels).backward()
+        self.update.step(RATE, 0.0, torch.rand)
+
+
 class DenseStep:
     """The same network without masks, under torch's own SGD."""
 
@@ -96,19 +114,22 @@ def batch(architecture: Architecture) -> tuple[Tensor, Tensor]:
     return images.contiguous(memory_format=torch.channels_last), torch.arange(BATCH) % CLASSES
 
 
-def measure(network: str, share: float, rounds: int, linear_masks: bool) -> str:
-    """One line: size, milliseconds, ratio."""
+Step = Callable[[Tensor, Tensor], None]
+
+
+def measure(network: str, share: float, rounds: int, name: str, make: Callable[..., Step]) -> str:
+    """One line: size, milliseconds, and the ratio of the step that is made to torch's dense one."""
     architecture = ARCHITECTURES[network]
     widths = seed_widths(architecture, share)
     size = architecture.weights(widths) / architecture.weights(architecture.streams)
     images, labels = batch(architecture)
-    masked, dense = MaskedStep(architecture, widths, linear_masks), DenseStep(architecture, widths)
-    actions = {"masked": lambda: masked(images, labels), "dense": lambda: dense(images, labels)}
+    ours, dense = make(architecture, widths), DenseStep(architecture, widths)
+    actions = {name: lambda: ours(images, labels), "dense": lambda: dense(images, labels)}
     seconds = interleaved(actions, rounds)
-    milliseconds = {name: 1000 * spread(values).median for name, values in seconds.items()}
+    milliseconds = {step: 1000 * spread(values).median for step, values in seconds.items()}
     return (
-        f"{network:16} {size:6.3f}x  dense {milliseconds['dense']:7.2f} ms  masked "
-        f"{milliseconds['masked']:7.2f} ms  masked / dense {ratios(seconds, 'masked', 'dense')}"
+        f"{network:16} {size:6.3f}x  dense {milliseconds['dense']:7.2f} ms  {name} "
+        f"{milliseconds[name]:7.2f} ms  {name} / dense {ratios(seconds, name, 'dense')}"
     )
 
 
@@ -138,8 +159,11 @@ def main() -> None:
     parser.add_argument(
         "--no-linear-masks", action="store_true", help="as `linear_masks: false` of CL-LSG has it"
     )
+    parser.add_argument("--dense", action="store_true", help="our step without masks instead of the masked")
     parser.add_argument("--operations", action="store_true", help="count operations instead")
     arguments = parser.parse_args()
+    masked = partial(MaskedStep, linear_masks=not arguments.no_linear_masks)
+    name, make = ("ours", BareStep) if arguments.dense else ("masked", masked)
     torch.set_num_threads(arguments.threads)
     print(machine())
     for network in arguments.network:
@@ -148,7 +172,7 @@ def main() -> None:
             print(f"{network:16} {whole} operations a step, {update} of them the update")
             continue
         for share in arguments.share:
-            print(measure(network, share, arguments.rounds, not arguments.no_linear_masks), flush=True)
+            print(measure(network, share, arguments.rounds, name, make), flush=True)
 
 
 if __name__ == "__main__":

@@ -108,6 +108,8 @@ def _plan(arguments: Arguments) -> None:
     params = load_params(PARAMS_FILE, arguments.overrides)
     chosen = [*paper_overrides(params), *arguments.overrides]
     if arguments.overrides_only:
+        if arguments.tasks:
+            raise UserError("--overrides prints -S options, and --tasks is none of them; leave it out")
         print(" ".join(f"-S {override}" for override in chosen))
         return
     say_left_out(params)

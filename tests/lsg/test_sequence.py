@@ -37,6 +37,7 @@ from lsg.stepper import Stepper
 from lsg.train_settings import TrainSettings
 from lsg.training import DivergedError
 from lsg.workspace import Workspace
+from tests.lsg.mutations import moving_all
 from tests.lsg.tiny import tiny_architecture, write_tiny_tasks
 
 TRAIN = TrainSettings(epochs=6, batch_size=8, lr=0.05)
@@ -415,17 +416,6 @@ def test_no_optimizer_moves_what_is_frozen(
 
 
 # Mutations: each breaks one thing that keeps earlier tasks as they are, and the certificate must say so.
-
-
-def moving_all(step: Callable[..., None]) -> Callable[..., None]:
-    """An optimizer's step that moves what may not move too."""
-
-    def moving_step(
-        self: Any, value: Any, gradient: Any, state: Any, moving: Any, rate: Any, decay: Any
-    ) -> None:
-        step(self, value, gradient, state, None, rate, decay)
-
-    return moving_step
 
 
 def test_fires_when_the_freeze_is_removed(

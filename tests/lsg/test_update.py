@@ -15,11 +15,12 @@ from lsg.growth import Growth, Room
 from lsg.initial import initial_weights
 from lsg.masks import GateSchedule
 from lsg.methods.elementwise import PiggyUpdate
-from lsg.optimizers import SGD, Adam
+from lsg.optimizers import SGD, Adam, Optimizer
 from lsg.parts import Part, parts
 from lsg.seeds import Uniform
 from lsg.update import Masking, Update
 from lsg.workspace import Workspace
+from tests.lsg.mutations import moving_all
 from tests.lsg.reference import Reference
 from tests.lsg.tiny import tiny_architecture
 
@@ -33,11 +34,11 @@ def draws(seed: int) -> Uniform:
     return lambda count: torch.rand(count, generator=generator, dtype=torch.float64)
 
 
-def stage_2_workspace() -> Workspace:
+def stage_2_workspace(optimizer: Optimizer | None = None) -> Workspace:
     """Frozen, released and candidate kernels; m^s, m^a and m^g; masks near their threshold."""
     architecture = tiny_architecture()
     weights = initial_weights(architecture, WIDTHS, 2, seed=1, task=2, dtype=torch.float64)
-    workspace = Workspace(architecture, WIDTHS, 2, (SGD(MOMENTUM), Adam()), weights, {})
+    workspace = Workspace(architecture, WIDTHS, 2, (optimizer or SGD(MOMENTUM), Adam()), weights, {})
     workspace.masked[:] = True
     workspace.table.kernel_grid(workspace.masked, "head")[:] = False
     draw = torch.Generator().manual_seed(7)
@@ -150,6 +151,35 @@ def test_equals_autograd_without_masks(
     """Although the reference draws random numbers for all kernels, and every kernel is written there."""
     monkeypatch.setattr(kernels, "MOST_KERNELS", most_kernels)
     compare(make=make)
+
+
+@pytest.mark.parametrize("make", [stage_2_workspace, growth_alone])
+def test_equals_autograd_where_a_kernels_weights_share_a_factor(
+    make: Callable[[], Workspace], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lsg.parts.LONG_ROW", 4)
+    compare(make=make)
+
+
+@pytest.mark.parametrize("optimizer", [SGD(MOMENTUM), Adam()])
+def test_a_shared_factor_changes_no_bit(optimizer: Optimizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    states, columns = [], []
+    for long_row in (1, 100):
+        monkeypatch.setattr("lsg.parts.LONG_ROW", long_row)
+        workspace = stage_2_workspace(optimizer)
+        update = Update(workspace, Masking("logit", GateSchedule(100, 20, 3), 0.01, 0.003), DECAY)
+        for epoch in range(2):
+            uniform = draws(epoch)
+            update.begin_epoch(uniform)
+            for seed in range(3):
+                backward(workspace, seed)
+                update.step(RATE, MASK_RATE, uniform)
+        scales = [part.scale for part in update.parts if part.scale is not None]
+        columns.append([scale.shape[1] for scale in scales])
+        states.append(digest.of_tensors(workspace.tensors() | {"effective": workspace.effective}))
+    assert set(columns[0]) == {1}
+    assert set(columns[1]) == {1, 4, 9}
+    assert states[0] == states[1]
 
 
 def backward(workspace: Workspace, seed: int = 0) -> None:
@@ -302,13 +332,7 @@ def test_fails_without_the_gates_factor() -> None:
 def test_fails_where_frozen_or_paused_entries_move(
     optimizer: type[SGD | Adam], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    step = optimizer.step
-
-    def moving_all(self: Any, *arguments: Any) -> None:
-        value, gradient, state, _, rate, decay = arguments
-        step(self, value, gradient, state, None, rate, decay)
-
-    monkeypatch.setattr(optimizer, "step", moving_all)
+    monkeypatch.setattr(optimizer, "step", moving_all(optimizer.step))
     with pytest.raises(AssertionError):
         compare()
 

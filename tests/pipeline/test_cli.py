@@ -334,6 +334,7 @@ def test_protocol_clean_without_validation_images_is_refused_before_anything_is_
     [
         ("plan --overrides", "write plan --paper --overrides"),
         ("plan --paper --seed 1", "leave these options out"),
+        ("plan --paper --overrides --tasks 2", "--tasks is none of them; leave it out"),
         ("tables --show -S seeds=[7]", "leave -S out"),
     ],
 )
