@@ -17,8 +17,8 @@ from lsg.optimizers import Optimizer, moving_or_none, ones
 from lsg.workspace import Trained, Workspace, gradient_of
 
 LONG_ROW = 16
-"""Weights of a kernel from which on a factor that all of them share costs less than one for each: it takes
-no memory, but a loop over so few weights has to begin anew for every kernel."""
+"""Weights of a kernel from which on a factor that all of them share, a column, costs less than one for each.
+A column takes less memory, but below this many weights a loop over a kernel begins anew too often."""
 
 
 @dataclass(frozen=True)
