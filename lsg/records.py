@@ -136,8 +136,14 @@ class RunDirectory:
         return read_json(self.path / "job.json")
 
     def result(self) -> dict[str, Any]:
-        """What the finished run came to. Raises FileNotFoundError while it is not finished."""
-        return read_json(self.path / RESULT)
+        """What the finished run came to: at least its tasks and their matrix of accuracies.
+
+        Raises FileNotFoundError while it is not finished, and DamagedFileError.
+        """
+        result = read_json(self.path / RESULT)
+        if not {"tasks", "matrix"} <= result.keys():
+            raise DamagedFileError(self.path / RESULT, "it holds no accuracy matrix")
+        return result
 
     def seconds(self) -> dict[str, float]:
         """Working time of each task, by its number as text; empty before the first."""

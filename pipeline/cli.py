@@ -95,6 +95,7 @@ how units run (not in params.yaml, as it changes no result, but for threads and 
   RAY_ADDRESS                a running Ray cluster (default: start one on this machine)
 """
 
+LAST_PORT = 65535
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -283,7 +284,7 @@ def _add_export(commands: Commands) -> None:
 
 def _add_ui(commands: Commands) -> None:
     ui = _command(commands, "ui", "MLflow's pages on this machine, with the link that compares runs")
-    ui.add_argument("--port", type=int, default=5000, help="default 5000")
+    ui.add_argument("--port", type=_port, default=5000, metavar="N", help="default 5000")
 
 
 def _add_track(commands: Commands) -> None:
@@ -340,6 +341,12 @@ def _positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"is {text!r}; allowed: a whole number, 1 or more")
     return number
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= LAST_PORT:
+        raise argparse.ArgumentTypeError(f"is {text!r}; allowed: 1 to {LAST_PORT}")
+    return int(text)
 
 
 def _exported(text: str) -> Path:

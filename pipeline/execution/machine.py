@@ -14,6 +14,8 @@ from pipeline.units.unit import Numerics
 
 ExecutorName = Literal["ray", "local"]
 EXECUTORS = ("ray", "local")
+MOST_THREADS = 1024
+"""More than any machine's CPUs; torch starts as many as it is told, and a machine stands still over that."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ def _check(machine: Machine) -> None:
     allowed = [
         (machine.executor in EXECUTORS, "CL_LSG_EXECUTOR (--executor)", machine.executor, "ray, local"),
         (machine.workers is None or machine.workers >= 1, "CL_LSG_WORKERS (--workers)", machine.workers, up),
-        (machine.threads >= 1, "CL_LSG_THREADS", machine.threads, up),
+        (1 <= machine.threads <= MOST_THREADS, "CL_LSG_THREADS", machine.threads, f"1 to {MOST_THREADS}"),
         (
             share is None or 0 <= share <= 1,
             "CL_LSG_GPU_SHARE",

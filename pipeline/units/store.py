@@ -68,11 +68,10 @@ class RunStore:
         if not (directory / RESULT).exists():
             return None
         with damage_named():
-            result = read_json(directory / RESULT)
-            if not {"tasks", "matrix"} <= result.keys():
-                raise DamagedFileError(directory / RESULT, "it holds no accuracy matrix")
+            run = RunDirectory(directory)
+            result = run.result()
             _require_same(directory / DEFINITION, unit)
-            RunDirectory(directory).check_records()
+            run.check_records()
         return result
 
     def locked(self, unit: Unit) -> bool:

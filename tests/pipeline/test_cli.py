@@ -135,6 +135,8 @@ def test_a_second_command_on_a_benchmark_says_that_it_waits_and_then_goes_on(
     [
         (["run", "--tasks", "two"], "argument --tasks: is 'two'; allowed: a whole number, 1 or more"),
         (["run", "--workers", "0"], "argument --workers: is '0'; allowed: a whole number, 1 or more"),
+        (["ui", "--port", "65536"], "argument --port: is '65536'; allowed: 1 to 65535"),
+        (["ui", "--port", "-1"], "argument --port: is '-1'; allowed: 1 to 65535"),
         (
             ["sweep", "--benchmark", "digits", "--samples", "1.5"],
             "argument --samples: is '1.5'; allowed: a whole number",

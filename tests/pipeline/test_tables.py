@@ -346,6 +346,13 @@ def test_a_record_without_one_of_its_tasks_is_named(bench: Bench) -> None:
         bench.frames()
 
 
+def test_a_result_without_its_tasks_is_named(bench: Bench) -> None:
+    result = bench.place("cl-lsg seed1") / "result.json"
+    result.write_text('{"a": 1}')
+    with pytest.raises(UserError, match=rf"{result} is damaged \(it holds no accuracy matrix\); delete its"):
+        bench.frames()
+
+
 def test_an_unfinished_unit_and_a_missing_one_are_named(bench: Bench) -> None:
     directory = bench.place("cl-lsg seed1")
     (directory / "result.json").unlink()
