@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 from lsg.bank import ForgettingError
 from lsg.certificate import Report
@@ -156,14 +158,21 @@ def _record(arguments: Arguments) -> None:
         recording = joined(benchmark, arguments.join)
     elif arguments.planned is None:
         resolve(load_params(), benchmark)  # `dvc repro` would not help a benchmark that there is not
-        machine = describe(bench.machine.numerics())
-        recording = recorded.finished_run(benchmark, bench.data, bench.store.root, machine)
+        recording = recorded.finished_run(
+            benchmark, bench.data, bench.store.root, _learned_on(bench, benchmark)
+        )
     else:
         path = planned_file(bench.data, benchmark) if arguments.planned == Path() else arguments.planned
         recording = recorded.part_of_run(read_planned(path, benchmark), bench.store.root)
     print(recorded.record(recording, benchmark, arguments.name))
     if recording.missing:
         print(recorded.incomplete(recording))
+
+
+def _learned_on(bench: Bench, benchmark: str) -> dict[str, Any]:
+    """The machine of the benchmark's last run in this folder, by what it planned, or else this one."""
+    path = planned_file(bench.data, benchmark)
+    return read_planned(path, benchmark).machine if path.is_file() else describe(bench.machine.numerics())
 
 
 def _export(arguments: Arguments) -> None:
@@ -182,6 +191,8 @@ def _export(arguments: Arguments) -> None:
 def _ui(arguments: Arguments) -> None:
     uri = tracking.default_uri()
     server = uri if uri.startswith("http") else f"http://127.0.0.1:{arguments.port}"
+    if not uri.startswith("http"):
+        _require_free(arguments.port)
     for benchmark in load_params().benchmarks:
         for shown, link in tracking.links(uri, benchmark).items():
             print(f"{benchmark}, {shown}: {link if link.startswith('http') else server + link}", flush=True)
@@ -191,6 +202,16 @@ def _ui(arguments: Arguments) -> None:
         environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
         if subprocess.run([*command, *place], env=environment, check=False).returncode:
             raise UserError(f"MLflow's pages could not be served on port {arguments.port}; try --port")
+
+
+def _require_free(port: int) -> None:
+    """Raise UserError where the port is taken: MLflow's server then says so in its log and ends well."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise UserError(f"port {port} cannot be had ({error.strerror}); give another --port") from error
 
 
 def _track(arguments: Arguments) -> None:

@@ -11,14 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lsg.methods import METHODS
 from pipeline.errors import UserError
 from pipeline.recorded import KEPT, RESULTS, UNITS, Recording, recording_of
+from pipeline.report.agreement import require_one_experiment
 from pipeline.report.frames import complete_runs
-from pipeline.units.records import DEFINITION, Record, UnitDirectory, open_unit, read_json
-
-SHARED = ("network", "train", "data")
-"""What all units must agree in to stand in one table."""
+from pipeline.units.records import DEFINITION, UnitDirectory, open_unit, read_json
 
 
 def joined(benchmark: str, names: Sequence[str], results: Path = RESULTS) -> Recording:
@@ -41,9 +38,7 @@ def joined(benchmark: str, names: Sequence[str], results: Path = RESULTS) -> Rec
             units.setdefault(unit.name, unit)
             described.setdefault(unit.name, _described(told, unit, folder, name))
     found = list(units.values())
-    _require_alike(found)
-    _require_one_goal(found)
-    _require_sizes_of_these(found)
+    require_one_experiment(found)
     lacking = _still_missing(missing, found)
     return recording_of(benchmark, found, complete_runs(found), {}, lacking, described)
 
@@ -93,62 +88,3 @@ def _described(told: dict[str, Any], unit: UnitDirectory, folder: Path, name: st
         return {"machine": told["machine"], "record": name, **own}
     except (KeyError, TypeError):
         raise UserError(f"{folder / UNITS} is damaged: it does not describe {unit.name}") from None
-
-
-def _require_alike(units: Sequence[UnitDirectory]) -> None:
-    first: dict[str, UnitDirectory] = {}
-    for unit in units:
-        for other, names in (
-            (units[0], SHARED),
-            (first.setdefault(unit.definition.method, unit), ("settings",)),
-        ):
-            strange = [name for name in names if _compared(unit, name) != _compared(other, name)]
-            if strange:
-                raise UserError(
-                    f"{unit.path} and {other.path} differ in {', '.join(strange)}; "
-                    "they cannot stand in one table"
-                )
-
-
-def _require_one_goal(units: Sequence[UnitDirectory]) -> None:
-    """Under one seed a task has one goal, for all methods that decided by it."""
-    first: dict[tuple[int, int], tuple[float, UnitDirectory]] = {}
-    for unit in units:
-        for task in unit.definition.tasks:
-            goal = _goal_decided_by(unit.record(task))
-            if goal is None:
-                continue
-            known, other = first.setdefault((unit.definition.seed, task), (goal, unit))
-            if goal != known:
-                raise UserError(
-                    f"{unit.path} learned task {task} towards {goal:g} and {other.path} towards {known:g}; "
-                    "they cannot stand in one table"
-                )
-
-
-def _goal_decided_by(record: Record) -> float | None:
-    """The task's goal, where some decision compared an accuracy with it."""
-    return record.goal if record.goal in {step.goal for step in record.decisions} else None
-
-
-def _require_sizes_of_these(units: Sequence[UnitDirectory]) -> None:
-    """A unit within the sizes of another method's is beside that unit, or beside none of that method."""
-    by_name = {(unit.definition.method, unit.definition.seed): unit for unit in units}
-    for (method, seed), unit in by_name.items():
-        other = by_name.get((METHODS[method].sized_by or "", seed))
-        if other is None:
-            continue
-        sizes = [other.record(task).size.allocated for task in other.definition.tasks]
-        if unit.definition.settings["sizes"] != sizes:
-            raise UserError(
-                f"{unit.path} was learned within other sizes than those of {other.path}; "
-                "they cannot stand in one table"
-            )
-
-
-def _compared(unit: UnitDirectory, name: str) -> Any:
-    """A field of the unit's definition; its settings without sizes that it took from another method."""
-    value = getattr(unit.definition, name)
-    if name == "settings" and METHODS[unit.definition.method].sized_by:
-        return {key: setting for key, setting in value.items() if key != "sizes"}
-    return value

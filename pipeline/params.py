@@ -160,6 +160,9 @@ class _Check:
         learn = learn if self._learn("learn", learn, _inherited(learn, {}, self.known)) else {}
         for name, preset in self.values["presets"].items():
             where = f"presets.{name}"
+            if not isinstance(name, str):
+                self.found.append(f"{where}: a preset's name is text; quote it")
+                continue
             if "/" in name or name in ("", ".", ".."):
                 self.found.append(f"{where}: a preset's name is that of folders; write it without /")
             self._settings(f"{where}.data", self.known.data, preset["data"])

@@ -47,14 +47,19 @@ def apply_override(values: dict[str, Any], override: str) -> tuple[str, ...]:
     return path
 
 
+def require_once(key: str, option: str, overrides: Iterable[str]) -> None:
+    """Raise UserError where one of `overrides` sets what the option sets: one would be discarded."""
+    for override in overrides:
+        if ".".join(_parts(override)[0]) == key:
+            raise UserError(f"{option} and -S {override} both set {key}; give one of them")
+
+
 def list_override(key: str, values: Iterable[object], option: str, overrides: Iterable[str]) -> str:
     """The override that stands for an option with the values of a list.
 
-    Raises UserError where one of `overrides` sets the same list, of which one would be discarded.
+    Raises UserError where one of `overrides` sets the same list.
     """
-    for override in overrides:
-        if _parts(override)[0] == (key,):
-            raise UserError(f"{option} and -S {override} both set {key}; give one of them")
+    require_once(key, option, overrides)
     return f"{key}=[{','.join(map(str, values))}]"
 
 
@@ -76,6 +81,8 @@ def read_text(text: str, where: str) -> Any:
     """A value written as YAML. Raises UserError, which says `where` it stands, when it is none."""
     try:
         return yaml12.load(text)
+    except RecursionError:
+        raise UserError(f"{where}: brackets within brackets, too deep to read; mend it") from None
     except yaml.MarkedYAMLError as error:
         line = f" (line {error.problem_mark.line + 1})" if error.problem_mark else ""
         raise UserError(f"{where}{line}: {error.problem}; mend it") from None

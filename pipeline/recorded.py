@@ -56,7 +56,7 @@ class Recording:
 
 
 def finished_run(benchmark: str, data: Path, runs: Path, machine: dict[str, Any]) -> Recording:
-    """All units that the stages targets and learn listed; `machine` is the one that records.
+    """All units that the stages targets and learn listed, learned on `machine` as far as is known.
 
     Raises UserError like `read_frames`.
     """

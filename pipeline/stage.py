@@ -123,7 +123,7 @@ def read_goals(path: Path, plan: Plan, store: RunStore) -> Goals:
         raise UserError(f"{path} is damaged; delete it and {remedy}") from None
     asked = places(plan.units("targets"), store), plan.experiment.rule, plan.experiment.protocol
     if made != asked:
-        raise UserError(f"{path} holds the goals of other settings, data or code; {remedy}")
+        raise UserError(f"{path} holds the goals of other settings, data or code; {remedy} with the same -S")
     return goals
 
 

@@ -34,7 +34,7 @@ def _content(text: str) -> Any:
     """JSON first: what reads YAML here refuses its tabs and takes its escaped characters apart."""
     try:
         return json.loads(text, parse_int=str)
-    except json.JSONDecodeError:
+    except (json.JSONDecodeError, RecursionError):
         return load_names(text)
 
 

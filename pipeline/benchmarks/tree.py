@@ -78,9 +78,9 @@ def class_files(folders: Sequence[Path]) -> dict[str, list[Path]]:
         for path in subfolders(folder):
             _require_text(path)
             inside = [file for file in path.iterdir() if not file.name.startswith(".")]
-            images = [file for file in inside if file.suffix.lower() in SUFFIXES]
+            images = [file for file in inside if _is_image(file)]
             files.setdefault(path.name, []).extend(images)
-            rest = [file for file in inside if file.suffix.lower() not in SUFFIXES]
+            rest = [file for file in inside if not _is_image(file)]
             deeper += [path for path in rest if path.is_dir()]
             others += [path for path in rest if not path.is_dir()]
     if deeper:
@@ -93,6 +93,11 @@ def class_files(folders: Sequence[Path]) -> dict[str, list[Path]]:
                 f"class {name} in {folders[0]} holds no image; add its images or remove the folder"
             )
     return {name: sorted(files[name], key=lambda path: (path.name, path.parent)) for name in sorted(files)}
+
+
+def _is_image(path: Path) -> bool:
+    """By its name; what would be waited for when read, such as a pipe, is none."""
+    return path.suffix.lower() in SUFFIXES and not path.is_fifo()
 
 
 def _require_text(folder: Path) -> None:

@@ -15,6 +15,7 @@ from lsg.methods import METHODS
 from lsg.methods.cl_lsg import ClLsg
 from lsg.protocol import DECISION_SPLIT
 from pipeline.errors import AGAIN, UserError
+from pipeline.report.agreement import require_one_experiment
 from pipeline.units.histories import Learned, history
 from pipeline.units.records import UnitDirectory, open_unit, read_json
 
@@ -66,12 +67,14 @@ def read_frames(benchmark: str, listings: Iterable[Path], root: Path) -> Frames:
     """Reads the units that `listings` (files of stages targets and learn) place below `root`.
 
     Raises UserError, which names it, for a (method, seed, task) that is missing or there twice, an unfinished
-    unit, a damaged file, and units of another benchmark or of different protocols.
+    unit, a damaged file, and units of another benchmark, of different protocols or of different experiments:
+    a run that was cut, or `cl-lsg targets` alone, leaves the list that an earlier run's stage learn wrote.
     """
     units = [_finished(root / place) for listing in listings for place in _places(listing)]
     if not units:
         raise UserError(f"no units are listed for {benchmark}; run `cl-lsg targets {benchmark}`")
     frames = frames_of(benchmark, units)
+    _require_one_run(units)
     _require_same_seeds(frames)
     return frames
 
@@ -109,6 +112,13 @@ def complete_runs(units: Sequence[UnitDirectory]) -> set[tuple[str, int]]:
     """Each (method, seed) of which these finished units hold as many tasks as of any. Raises UserError."""
     tasks = max((task for unit in units for task in unit.definition.tasks), default=0)
     return {name for name, of_run in _grouped(units).items() if len(history(of_run)) == tasks}
+
+
+def _require_one_run(units: Sequence[UnitDirectory]) -> None:
+    try:
+        require_one_experiment(units)
+    except UserError as error:
+        raise UserError(f"{error}: stages targets and learn were of different runs; {AGAIN}") from error
 
 
 def _places(listing: Path) -> list[str]:

@@ -20,8 +20,9 @@ from lsg.methods.banked import Banked
 from lsg.methods.elementwise import SingleWeights
 from lsg.networks.architecture import Architecture, Layer
 from lsg.networks.described import architecture_of
+from lsg.records import RunDirectory
 from pipeline.units.histories import Learned
-from pipeline.units.records import JOB, UnitDirectory, read_json
+from pipeline.units.records import UnitDirectory, damage_named
 
 MAP = 96
 """Most rows and columns of a layer's map: of larger layers it shows so many, evenly spread."""
@@ -69,9 +70,11 @@ def read_kernels(learned: Sequence[Learned]) -> Kernels | None:
 
 def _architecture(unit: UnitDirectory) -> Architecture | None:
     """The run's network; None where no bank keeps its kernels."""
-    method, job = METHODS[unit.definition.method], read_json(unit.path / JOB)
+    method = METHODS[unit.definition.method]
     if not issubclass(method, Banked):
         return None
+    with damage_named():
+        job = RunDirectory(unit.path).job()
     architecture = architecture_of(unit.definition.network, job["image_shape"])
     return architecture.elementwise() if issubclass(method, SingleWeights) else architecture
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from pipeline.errors import UserError
 from pipeline.params import Params, load_params
-from pipeline.params_file import PARAMS_FILE, list_override
+from pipeline.params_file import PARAMS_FILE, list_override, require_once
 from pipeline.report import REPORTS
 from pipeline.stage import Bench
 from pipeline.sweep.settings import Sweep
@@ -23,6 +23,8 @@ def sweep(arguments: argparse.Namespace, bench: Bench, prepare: Callable[[Params
         raise UserError(f"--within is {arguments.within:g}; allowed: 0 to 100 points")
     space = parse_domains(arguments.param, arguments.search)
     given = arguments.overrides
+    for domain in space:
+        require_once(domain.key, "--param", given)
     seeds = [list_override("seeds", arguments.seed, "--seed", given)] if arguments.seed else []
     changes = (*given, *seeds)
     chosen = (

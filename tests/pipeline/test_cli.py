@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -100,6 +101,10 @@ def test_ray_and_mlflow_that_are_not_installed_are_one_sentence(project: Path) -
             ["sweep", "--benchmark", "digits", "--param", "train.lr=grid:1", "-S", "methods=[pnn]"],
             "--method and -S methods=[pnn] both set methods; give one",
         ),
+        (
+            ["sweep", "--benchmark", "digits", "--param", "train.lr=grid:1,2", "-S", "train.lr=3"],
+            "cl-lsg: --param and -S train.lr=3 both set train.lr; give one",
+        ),
         (["record", "mnist", "first"], "cl-lsg: there is no benchmark mnist; presets: "),
     ],
 )
@@ -110,6 +115,21 @@ def test_bad_input_is_one_line_and_status_2(
     error = capfd.readouterr().err
     assert said in error
     assert error.count("\n") == 1
+
+
+def test_pages_on_a_port_that_is_taken_are_refused_before_any_link(
+    project: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        assert main(["ui", "--port", str(port)]) == 2
+    captured = capfd.readouterr()
+    assert (
+        captured.err == f"cl-lsg: port {port} cannot be had (Address already in use); give another --port\n"
+    )
+    assert not captured.out
 
 
 def test_a_second_command_on_a_benchmark_says_that_it_waits_and_then_goes_on(

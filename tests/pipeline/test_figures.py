@@ -70,6 +70,16 @@ def test_owners_follow_from_the_bits(bench: Bench) -> None:
     assert (layer.shape, layer.outputs) == ((3, 1), (2, 3, 3))
 
 
+@pytest.mark.parametrize("content", ["{", None])
+def test_a_damaged_job_is_named_with_what_helps(bench: Bench, content: str | None) -> None:
+    """Moved away alone, it would be missing for ever: a finished unit writes none."""
+    frames = bench.frames()
+    job = bench.place("cl-lsg seed1") / "job.json"
+    job.unlink() if content is None else job.write_text(content)
+    with pytest.raises(UserError, match=rf"{job} is damaged \(.*\); delete its directory to compute it"):
+        read_material(frames)
+
+
 def test_methods_without_shared_kernels_have_none(bench: Bench) -> None:
     material = read_material(bench.frames())
     assert set(material.kernels["method"]) == {"cl-lsg"} == set(material.maps)

@@ -172,6 +172,15 @@ def test_hidden_and_foreign_files_are_no_images(tmp_path: Path, caplog: pytest.L
     assert str(tmp_path / "cat/notes.txt") in caplog.text
 
 
+def test_a_pipe_is_no_image_and_nothing_waits_for_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_png(tmp_path / "cat/a.png", np.zeros((9, 9), dtype=np.uint8))
+    os.mkfifo(tmp_path / "cat/b.png")
+    assert [path.name for path in tree.class_files([tmp_path])["cat"]] == ["a.png"]
+    assert str(tmp_path / "cat/b.png") in caplog.text
+
+
 def test_folders_inside_a_class_are_not_read_and_that_is_said(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -208,6 +208,16 @@ def test_a_preset_s_name_is_that_of_a_folder(tmp_path: Path) -> None:
     )
 
 
+def test_a_preset_s_name_is_text(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text((ROOT / "params.yaml").read_text().replace("\n  digits:", "\n  1:"))
+    assert "presets.1: a preset's name is text; quote it" in fault(path, "benchmarks=[cifar100-split]")
+
+
+def test_brackets_too_deep_to_read_are_one_error() -> None:
+    assert "-S seeds=[[[" in fault(ROOT / "params.yaml", f"seeds={'[' * 5000}")
+
+
 @pytest.mark.parametrize("value", ["3", "[[digits]]"])
 def test_a_wrong_shape_beside_an_override_is_one_error(value: str) -> None:
     said = fault(ROOT / "params.yaml", f"benchmarks={value}", "train.epochs=3")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,9 +13,10 @@ import pandas as pd
 import pytest
 import torch
 
+from pipeline.cli import main
 from pipeline.errors import UserError
 from pipeline.execution.hardware import describe
-from pipeline.planned import Planned, PlannedUnit, read_planned, standing
+from pipeline.planned import Planned, PlannedUnit, planned_file, read_planned, standing
 from pipeline.recorded import finished_run, part_of_run, record
 from pipeline.report.paper.writing import CLAIMS
 from pipeline.report.part import comparable
@@ -79,6 +81,23 @@ def test_a_record_says_when_it_was_made_and_when_each_unit_was_finished(bench: B
     times = [content["recorded"], *(unit["finished"] for unit in content["units"].values())]
     for text in times:
         assert abs(datetime.fromisoformat(text) - datetime.now(UTC)) < timedelta(minutes=5)
+
+
+def test_the_command_names_the_machine_of_the_run_and_not_the_one_that_records(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy("params.yaml", tmp_path)
+    bench.write()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CL_LSG_RUNS", str(bench.runs))
+    monkeypatch.setenv("CL_LSG_THREADS", "7")
+    assert main(["record", BENCHMARK, "unknown"]) == 0
+    assert told(tmp_path / "results" / BENCHMARK / "unknown")["machine"]["threads"] == 7
+    planned_file(bench.data, BENCHMARK).parent.mkdir()
+    plan = Planned(format=1, benchmark=BENCHMARK, machine=MACHINE, units={}, waiting=())
+    made.write(planned_file(bench.data, BENCHMARK), plan.model_dump())
+    assert main(["record", BENCHMARK, "first"]) == 0
+    assert told(tmp_path / "results" / BENCHMARK / "first")["machine"] == MACHINE
 
 
 def test_the_machine_is_described_with_what_decides_bits() -> None:

@@ -346,6 +346,16 @@ def test_a_record_without_one_of_its_tasks_is_named(bench: Bench) -> None:
         bench.frames()
 
 
+def test_units_of_two_runs_are_in_no_table(bench: Bench) -> None:
+    """As after a run with other settings that was killed in its stage learn."""
+    bench.frames()
+    for setting in ({"train": {"lr": 1.0, "epochs": 2}}, {"data": "f" * 64}):
+        bench.list("learned", made.sequence(bench.runs, 1, GROWN, **setting))
+        said = rf"cl-lsg/seed1.* and .*/seed1.* differ in {next(iter(setting))}; .*different runs; give"
+        with pytest.raises(UserError, match=said):
+            bench.frames()
+
+
 def test_a_result_without_its_tasks_is_named(bench: Bench) -> None:
     result = bench.place("cl-lsg seed1") / "result.json"
     result.write_text('{"a": 1}')
