@@ -65,7 +65,7 @@ def _require_sizes_of_these(units: Sequence[UnitDirectory]) -> None:
         if other is None:
             continue
         sizes = [other.record(task).size.allocated for task in other.definition.tasks]
-        if unit.definition.settings["sizes"] != sizes:
+        if unit.definition.settings.get("sizes") != sizes:
             raise UserError(f"{unit.path} was learned within other sizes than those of {other.path}; {APART}")
 
 

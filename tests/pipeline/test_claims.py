@@ -95,8 +95,9 @@ def test_the_claim_on_equal_sizes_says_how_equal_they_are(tmp_path: Path) -> Non
     """Shares of the means over seeds: 0.2 of 0.4 after task 1, 0.45 of 0.5 after task 2."""
     results = Results(tmp_path, "digits")
     for seed, larger in enumerate((0.1, -0.1), 1):
-        results.add("cl-lsg", [60, 60], seed, sizes=[0.4 + larger, 0.5])
-        results.add("grow-matched", [55, 55], seed, sizes=[0.2, 0.45])
+        sizes = [0.4 + larger, 0.5]
+        results.add("cl-lsg", [60, 60], seed, sizes=sizes)
+        results.add("grow-matched", [55, 55], seed, sizes=[0.2, 0.45], settings={"sizes": sizes})
     found = claim(results, "with the same model size").ours.found
     assert found.startswith("+5.00")
     assert found.endswith("; Grow has 0.50 to 0.90 of its size")
