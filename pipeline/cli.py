@@ -62,8 +62,8 @@ same command goes on where it was stopped. Ray runs the trials, so --executor co
 
 RECORD = """\
 With neither option: the experiment that the stages targets and learn finished; a hole in it is an error. With
-it: the finished units alone, and the names of those that are missing. With --join: what other records hold,
-each unit with the machine it was learned on. The same command may be repeated.
+--planned: the finished units alone, and the names of those that are missing. With --join: what other records
+hold, each unit with the machine it was learned on. The same command may be repeated.
 
 examples
   cl-lsg record cifar100-split tasks-1-3

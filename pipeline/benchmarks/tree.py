@@ -80,7 +80,7 @@ def class_files(folders: Sequence[Path]) -> dict[str, list[Path]]:
             inside = [file for file in path.iterdir() if not file.name.startswith(".")]
             images = [file for file in inside if _is_image(file)]
             files.setdefault(path.name, []).extend(images)
-            rest = [file for file in inside if not _is_image(file)]
+            rest = set(inside) - set(images)
             deeper += [path for path in rest if path.is_dir()]
             others += [path for path in rest if not path.is_dir()]
     if deeper:

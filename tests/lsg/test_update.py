@@ -168,18 +168,28 @@ def test_a_shared_factor_changes_no_bit(optimizer: Optimizer, monkeypatch: pytes
         monkeypatch.setattr("lsg.parts.LONG_ROW", long_row)
         workspace = stage_2_workspace(optimizer)
         update = Update(workspace, Masking("logit", GateSchedule(100, 20, 3), 0.01, 0.003), DECAY)
-        for epoch in range(2):
-            uniform = draws(epoch)
-            update.begin_epoch(uniform)
-            for seed in range(3):
-                backward(workspace, seed)
-                update.step(RATE, MASK_RATE, uniform)
+        train_two_epochs(workspace, update)
         scales = [part.scale for part in update.parts if part.scale is not None]
         columns.append([scale.shape[1] for scale in scales])
-        states.append(digest.of_tensors(workspace.tensors() | {"effective": workspace.effective}))
+        states.append(state_of(workspace))
     assert set(columns[0]) == {1}
     assert set(columns[1]) == {1, 4, 9}
     assert states[0] == states[1]
+
+
+def train_two_epochs(workspace: Workspace, update: Update) -> None:
+    """Three steps in each, the same for every update."""
+    for epoch in range(2):
+        uniform = draws(epoch)
+        update.begin_epoch(uniform)
+        for seed in range(3):
+            backward(workspace, seed)
+            update.step(RATE, MASK_RATE, uniform)
+
+
+def state_of(workspace: Workspace) -> dict[str, str]:
+    """Digests of all that training changes."""
+    return digest.of_tensors(workspace.tensors() | {"effective": workspace.effective})
 
 
 def backward(workspace: Workspace, seed: int = 0) -> None:
@@ -274,13 +284,8 @@ def test_leaving_out_factors_of_one_changes_no_bit(
     for each in (kind, with_factors_of_one(kind)):
         workspace = make()
         update = each(workspace, Masking("logit", GateSchedule(100, 20, 3), 0.01, 0.003), DECAY)
-        for epoch in range(2):
-            uniform = draws(epoch)
-            update.begin_epoch(uniform)
-            for seed in range(3):
-                backward(workspace, seed)
-                update.step(RATE, MASK_RATE, uniform)
-        states.append(digest.of_tensors(workspace.tensors() | {"effective": workspace.effective}))
+        train_two_epochs(workspace, update)
+        states.append(state_of(workspace))
     assert states[0] == states[1]
 
 

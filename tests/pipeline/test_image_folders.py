@@ -302,6 +302,14 @@ def test_a_tasks_file_that_is_wrong_says_where(tmp_path: Path, content: str, wor
         read_tasks(path)
 
 
+@pytest.mark.parametrize("opening", ["[", "- ["])
+def test_a_tasks_file_of_brackets_too_deep_to_read_is_named(tmp_path: Path, opening: str) -> None:
+    path = tmp_path / "tasks.json"
+    path.write_text(opening + "[" * 100_000)
+    with pytest.raises(UserError, match=r"tasks\.json cannot be read \(maximum recursion depth"):
+        read_tasks(path)
+
+
 def test_a_missing_tasks_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"none.json cannot be read"):
         read_tasks(tmp_path / "none.json")
