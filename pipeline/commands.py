@@ -123,7 +123,7 @@ def _status(arguments: Arguments) -> None:
 
 
 def _verify(arguments: Arguments) -> None:
-    restore(DATA.parent, RunStore.from_environment())
+    restore(DATA.parent, RunStore.from_environment(), needed=False)
     units, faults = units_below(arguments.directory), []
     if not units:
         raise UserError(f"{arguments.directory} holds no unit; give a directory of runs/, or runs itself")
@@ -176,7 +176,7 @@ def _learned_on(bench: Bench, benchmark: str) -> dict[str, Any]:
 
 
 def _export(arguments: Arguments) -> None:
-    restore(DATA.parent, RunStore.from_environment())
+    restore(DATA.parent, RunStore.from_environment(), needed=False)
     require_whole(arguments.directory)
     try:
         export(arguments.directory, arguments.task, arguments.to)
@@ -223,6 +223,9 @@ def _track(arguments: Arguments) -> None:
         print(f"{benchmark}: {done.written} runs written, {done.complete} were complete")
 
 
+LEARNING = ("targets", "learn", "run", "sweep")
+"""Commands that learn what the store lacks; the others look at it."""
+
 COMMANDS: dict[str, Callable[[Arguments], None]] = {
     "prepare": _prepare,
     "targets": _targets,
@@ -267,7 +270,7 @@ def _bench(arguments: Arguments) -> Bench:
     given = {name: getattr(arguments, name, None) for name in ("executor", "workers")}
     tracking_uri = getattr(arguments, "tracking", None)
     bench = Bench(read_machine(given), RunStore.from_environment(), tracking=tracking_uri)
-    restore(bench.data, bench.store)
+    restore(bench.data, bench.store, needed=arguments.command in LEARNING)
     return bench
 
 

@@ -14,11 +14,11 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from lsg.files import write_json
-from pipeline.errors import UserError, first_line
+from pipeline.errors import UserError
 from pipeline.execution.hardware import describe
 from pipeline.stage import Bench
 from pipeline.units.plan import BASELINES, Plan
-from pipeline.units.records import DEFINITION, UnitDirectory, open_unit, read_json
+from pipeline.units.records import DEFINITION, UnitDirectory, open_unit
 from pipeline.units.unit import Unit
 
 FOLDER = "planned"
@@ -88,9 +88,14 @@ def read_planned(path: Path, benchmark: str) -> Planned:
     if not path.is_file():
         raise UserError(f"{path} is not there; `cl-lsg run`, `targets` and `learn` write it when they begin")
     try:
-        planned = Planned.model_validate(read_json(path))
+        planned = Planned.model_validate_json(path.read_bytes())
     except ValidationError as error:
-        raise UserError(f"{path} is damaged ({first_line(error)}); give the run's command again") from error
+        wrong = error.errors()[0]
+        where = ".".join(map(str, wrong["loc"]))
+        raise UserError(
+            f"{path} is no plan of a run ({where + ': ' if where else ''}{wrong['msg']}); give the file "
+            f"{FOLDER}/{benchmark}.json of the run's data folder; the run's command writes it anew"
+        ) from error
     if planned.benchmark != benchmark:
         raise UserError(f"{path} plans {planned.benchmark} and not {benchmark}; give the plan of {benchmark}")
     return planned

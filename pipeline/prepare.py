@@ -8,6 +8,7 @@ it meanwhile is not disturbed.
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -27,11 +28,12 @@ from pipeline.benchmarks.tasks_file import read_tasks
 from pipeline.errors import UserError
 from pipeline.folders import aside, holds_the_same, put_in_place
 from pipeline.locks import held
-from pipeline.split import TaskData, split_tasks
+from pipeline.split import TaskData, repeated_in_test, split_tasks
 
 FORMAT = 1
 MANIFEST = "manifest.json"
 SMALLEST_STD = 1 / 255
+_LOG = logging.getLogger(__name__)
 
 
 def prepare(benchmark: str, settings: DataSettings, out: Path) -> dict[str, Any]:
@@ -59,7 +61,10 @@ def _replaced(
     for leftover in (*out.parent.glob(f".{out.name}.*.partial"), *out.parent.glob(f".{out.name}.*.old")):
         shutil.rmtree(leftover, ignore_errors=True)  # of a process that died: this one holds the lock
     with aside(out) as partial:
-        records = [_write_task(task, partial) for task in tasks]
+        records, repeated = [], 0
+        for task in tasks:
+            records.append(_write_task(task, partial))
+            repeated += repeated_in_test(task)
         manifest = {
             "format": FORMAT,
             "benchmark": benchmark,
@@ -74,6 +79,15 @@ def _replaced(
         write_json(partial / MANIFEST, manifest)
         if not holds_the_same(partial, out):
             put_in_place(partial, out)
+    if repeated:
+        total = sum(record["test"] for record in records)
+        _LOG.warning(
+            "%s: %d of %d test images are also train or validation images of their task, which flatters test "
+            "accuracy; take them out of one of the two",
+            benchmark,
+            repeated,
+            total,
+        )
     return manifest
 
 

@@ -51,6 +51,14 @@ def split_tasks(images: Images, settings: DataSettings, listed: Groups | None = 
     return (_task(number, group, images, settings) for number, group in enumerate(groups, start=1))
 
 
+def repeated_in_test(task: TaskData) -> int:
+    """How many of the test images are, pixel by pixel, also train or validation images of the task."""
+    learned = {
+        image.numpy().tobytes() for images in (task.train_images, task.validation_images) for image in images
+    }
+    return sum(image.numpy().tobytes() in learned for image in task.test_images)
+
+
 def task_groups(images: Images, settings: DataSettings, listed: Groups | None = None) -> Groups:
     """Name and classes of each task: from the tasks file, or class order cut by classes_per_task.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
+from lsg.records import RESULT
 from pipeline.errors import UserError
 from pipeline.params import Params
 from pipeline.stage import Bench, known_units
@@ -46,7 +47,7 @@ def status(params: Params, bench: Bench, tasks: int | None = None) -> None:
 def state_of(unit: Unit, store: RunStore) -> str:
     """One unit's state in words, with the task and epoch it is in, or the damage and its remedy."""
     directory = store.directory(unit)
-    if not (directory / DEFINITION).exists():
+    if not any((directory / name).exists() for name in (DEFINITION, RESULT)):
         return "waiting"
     try:
         if store.finished(unit):

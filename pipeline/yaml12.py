@@ -21,9 +21,16 @@ _PLAIN = {
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader with the core schema of YAML 1.2; a key that stands twice is an error."""
+    """SafeLoader with the core schema of YAML 1.2; a key that stands twice is an error.
+
+    So is a list or a section that contains itself (`&a [*a]`), of which no value can be made.
+    """
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012, PyYAML's own
+
+    def construct_document(self, node: yaml.Node) -> Any:
+        _require_tree(node, ())
+        return super().construct_document(node)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
@@ -38,6 +45,18 @@ class _Loader(yaml.SafeLoader):
         """Decimal even with leading zeros, as 1.2 has it."""
         text = node.value
         return int(text, 0) if text[:2] in ("0o", "0x") else int(text)
+
+
+def _require_tree(node: yaml.Node, around: tuple[yaml.Node, ...]) -> None:
+    """Raise ConstructorError where one of the nodes `around` the node is the node itself."""
+    if node in around:
+        raise yaml.constructor.ConstructorError(None, None, "found a value within itself", node.start_mark)
+    if isinstance(node, yaml.MappingNode):
+        inner = [each for pair in node.value for each in pair]
+    else:
+        inner = node.value if isinstance(node, yaml.SequenceNode) else []
+    for each in inner:
+        _require_tree(each, (*around, node))
 
 
 class _AsWritten(_Loader):

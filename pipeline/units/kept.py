@@ -41,11 +41,13 @@ def keep(data: Path, stage: str, benchmark: str, units: Iterable[Unit], store: R
                 partial.rename(directory)
 
 
-def restore(data: Path, store: RunStore) -> None:
+def restore(data: Path, store: RunStore, needed: bool = True) -> None:
     """Give the store those kept units of which it has nothing, as after `dvc pull` in a fresh clone.
 
     A unit that another process restores or begins meanwhile stays as that process has it. One that is damaged
     is left out with a warning, so that it is learned again; its stage then keeps what was learned.
+    Raises UserError where the store cannot be written; a warning where the units are not `needed`, because
+    whoever asks only looks at what is there.
     """
     for result in sorted(data.glob(f"{FOLDER}/*/*/*/*/{RESULT}")):
         kept = result.parent
@@ -57,8 +59,15 @@ def restore(data: Path, store: RunStore) -> None:
         except UserError as error:
             _LOG.warning("%s is learned again, since its kept copy %s", directory, error)
             continue
-        with _linked(kept, directory) as partial:
-            rename_unless_there(partial, directory)
+        try:
+            with _linked(kept, directory) as partial:
+                rename_unless_there(partial, directory)
+        except OSError as error:
+            told = f"{directory} cannot get what {kept} holds ({error.strerror})"
+            if needed:
+                raise UserError(f"{told}; free space, mend its rights or set CL_LSG_RUNS") from error
+            _LOG.warning("%s, nor other units that are kept; what is there is shown", told)
+            return
 
 
 @contextmanager

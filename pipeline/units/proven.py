@@ -38,8 +38,9 @@ def prove(directory: Path) -> certificate.Report:
 
 def require_whole(directory: Path) -> None:
     """Check a unit's job and records, not its networks. Raises UserError."""
-    if not any((directory / mark).is_file() for mark in (*MARKS, DEFINITION)):
-        raise UserError(f"{directory} is no unit; give a unit's directory: runs/BENCH/METHOD/SEED-KEY")
+    if not any((directory / mark).is_file() for mark in MARKS):
+        told = "is a record, which holds no networks" if (directory / DEFINITION).is_file() else "is no unit"
+        raise UserError(f"{directory} {told}; give a unit's directory: runs/BENCH/METHOD/SEED-KEY")
     with _faults_named(directory):
         _require_job(directory)
         _require_no_gap(RunDirectory(directory))

@@ -1,5 +1,6 @@
 """A full disk while a unit or a table is written: one error that names the file, nothing lost."""
 
+import errno
 import os
 import shutil
 import subprocess
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from lsg.files import write_bytes
 from pipeline.cli import main
 from pipeline.units.store import RunStore
 from pipeline.units.unit import Unit
@@ -39,6 +41,21 @@ def test_no_space_for_a_file_is_named_and_costs_nothing(
     assert said in (directory / "error.txt").read_text()
     assert learn_in_child(unit, store) == "finished"
     assert contents(directory) == undisturbed
+
+
+def test_a_read_only_disk_names_the_file_and_not_its_forerunner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such a disk refuses even to remove what is not there."""
+
+    def refuse(path: Path, *_arguments: object, **_options: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(OSError, match="Read-only") as raised:
+        write_bytes(tmp_path / "task.pt2", b"content")
+    assert raised.value.filename == str(tmp_path / "task.pt2")
 
 
 class Disk:

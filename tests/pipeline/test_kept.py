@@ -2,12 +2,14 @@
 
 import errno
 import os
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 
 from lsg.events import ignore
+from pipeline.errors import UserError
 from pipeline.units.kept import keep, restore
 from pipeline.units.store import RunStore, checkout, run_unit
 from pipeline.units.unit import Unit
@@ -176,6 +178,34 @@ def test_a_copy_that_finds_no_room_names_the_disk_it_was_for(
     with pytest.raises(OSError, match="No space left") as raised:
         keep(tmp_path / "data", "learn", "digits", units, store)
     assert str(raised.value.filename).startswith(str(tmp_path / "data"))
+
+
+@pytest.mark.parametrize("needed", [True, False])
+def test_a_store_that_cannot_be_written_stops_only_those_who_learn(
+    tmp_path: Path,
+    store: RunStore,
+    units: list[Unit],
+    needed: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    data, full = tmp_path / "data", RunStore(tmp_path / "full")
+    keep(data, "targets", "digits", units, store)
+
+    def fail(source: object, path: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(source))
+
+    monkeypatch.setattr(os, "link", fail)
+    monkeypatch.setattr(shutil, "copy2", fail)
+    said = rf"{full.root}.* cannot get what {data}.* holds \(No space left on device\)"
+    if needed:
+        with pytest.raises(UserError, match=f"{said}; free space"):
+            restore(data, full)
+    else:
+        restore(data, full, needed=False)
+        (warning,) = caplog.messages
+        assert re.match(said, warning)
+    assert not [path for path in full.root.rglob("*") if path.is_file()]
 
 
 def test_dvc_s_copies_of_the_checkout_share_its_units(

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import json
 import multiprocessing
 import os
+import shutil
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -19,6 +22,7 @@ from lsg.files import DamagedFileError
 from pipeline.benchmarks.settings import DataSettings
 from pipeline.errors import UserError
 from pipeline.prepare import channel_statistics, prepare
+from tests.pipeline.pictures import write_png
 
 DIGITS = DataSettings("digits", classes_per_task=2, validation=0.25, test=0.25)
 
@@ -89,6 +93,26 @@ def test_a_full_disk_is_one_error_and_keeps_what_was_there(
         prepare("digits", DataSettings("digits", classes_per_task=5, test=0.5), tmp_path / "a")
     assert contents(tmp_path / "a") == before
     assert sorted(path.name for path in tmp_path.iterdir()) == [".a.lock", "a"]
+
+
+def test_test_images_that_were_learned_are_counted_out_loud(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Two images of class a are in train and test; one of class c is in the test images of another task."""
+    noise = np.random.default_rng(1)
+    for split, name, number in itertools.product(("train", "test"), "abcd", range(6)):
+        pixels = noise.integers(256, size=(8, 8, 3), dtype=np.uint8)
+        write_png(tmp_path / split / name / f"{number}.png", pixels)
+    for number in range(2):
+        shutil.copy(tmp_path / f"train/a/{number}.png", tmp_path / f"test/a/again{number}.png")
+    shutil.copy(tmp_path / "train/c/0.png", tmp_path / "test/b/of_c.png")
+    settings = DataSettings("folder", str(tmp_path), classes_per_task=2, validation=0.2)
+    manifest = prepare("mine", settings, tmp_path / "out")
+    assert [task["test"] for task in manifest["tasks"]] == [15, 12]
+    (warning,) = caplog.messages
+    assert warning.startswith("mine: 2 of 27 test images are also train or validation images of their task")
+    assert prepare("digits", DIGITS, tmp_path / "digits")["tasks"]
+    assert len(caplog.messages) == 1
 
 
 def test_leftovers_of_a_killed_run_do_no_harm(tmp_path: Path) -> None:

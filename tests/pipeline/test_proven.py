@@ -177,6 +177,18 @@ def test_export_of_what_is_no_unit_asks_for_one(
     )
 
 
+def test_export_of_a_record_s_unit_asks_for_the_one_that_was_learned(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    unit, kept = unit_of(runs, "cl-lsg"), Path("results/digits/first/units/cl-lsg/seed1")
+    kept.mkdir(parents=True)
+    for name in ("unit.json", "task_01.json", "result.json"):
+        shutil.copy(unit / name, kept)
+    assert main(["export", str(kept), "--task", "1", "--to", "one.pt2"]) == 2
+    told = "is a record, which holds no networks; give a unit's directory: runs/BENCH/METHOD/SEED-KEY"
+    assert capsys.readouterr().err == f"cl-lsg: {kept} {told}\n"
+
+
 def test_export_of_a_task_that_was_not_learned_names_those_that_were(
     runs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -256,8 +256,9 @@ def test_a_plan_that_is_missing_or_damaged_is_one_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="digits.json is not there; `cl-lsg run`"):
         read_planned(tmp_path / "digits.json", BENCHMARK)
     for text, said in (
-        ('{"units": ', "is damaged"),
-        ('{"format": 1}', "is damaged .*; give the run's command"),
+        ('{"units": ', r"digits.json is no plan of a run \(Invalid JSON"),
+        ("benchmarks: [digits]", f"is no plan of a run .*; give the file planned/{BENCHMARK}.json"),
+        ('{"format": 1}', r"is no plan of a run \(benchmark: Field required\)"),
     ):
         (tmp_path / "digits.json").write_text(text)
         with pytest.raises(UserError, match=said):

@@ -132,6 +132,14 @@ def test_status_lists_damaged_units_beside_the_others(
     assert "delete its directory to compute it again" in lines[damaged[0]]
 
 
+def test_a_finished_unit_without_its_definition_is_damaged_and_not_waiting(bench: Bench) -> None:
+    written(bench)
+    unit = next(iter(bench.plan(tiny_params(), BENCHMARK).units("targets")))
+    (bench.store.directory(unit) / "unit.json").unlink()
+    assert state_of(unit, bench.store).startswith("damaged: ")
+    assert "unit.json is damaged (it is missing)" in state_of(unit, bench.store)
+
+
 @pytest.mark.parametrize(
     "change", ["train.lr=0.02", "targets.rule=best_of", "seeds=[1,2]", "methods=[cl-lsg]"]
 )

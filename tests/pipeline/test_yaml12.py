@@ -35,6 +35,16 @@ def test_a_number_that_is_none_is_one_by_both_libraries() -> None:
     assert (ours != ours, theirs != theirs) == (True, True)
 
 
+@pytest.mark.parametrize("text", ["&a [*a]", "x: &a {y: [1, *a]}", "&a {*a : 1}"])
+def test_a_value_within_itself_is_refused_where_it_stands(text: str) -> None:
+    with pytest.raises(yaml.MarkedYAMLError, match="found a value within itself"):
+        yaml12.load(text)
+
+
+def test_a_value_that_is_named_and_used_twice_is_none_within_itself() -> None:
+    assert yaml12.load("x: &a [1, 2]\ny: [*a, *a]") == {"x": [1, 2], "y": [[1, 2], [1, 2]]}
+
+
 @pytest.mark.parametrize("text", ["{a: 1, a: 2}", "a: 1\nb: 2\na: 3", "x:\n  - {a: 1, a: 1}"])
 def test_a_key_that_stands_twice_is_refused_where_it_stands(text: str) -> None:
     with pytest.raises(yaml.MarkedYAMLError, match='duplicate key "a"'):
