@@ -15,13 +15,13 @@ from benchmarks.step import ARCHITECTURES, MASK_RATE, RATE
 from benchmarks.steppers import stepper
 from benchmarks.timing import interleaved, machine, ratios, spread
 from lsg.train_settings import Precision
-from lsg.widths import seed_widths
+from lsg.widths import widths_at
 
 
 def measure(network: str, share: float, rounds: int) -> str:
     """One line: size, milliseconds, ratio."""
     architecture = ARCHITECTURES[network]
-    widths = seed_widths(architecture, share)
+    widths = widths_at(architecture, share)
     size = architecture.weights(widths) / architecture.weights(architecture.streams)
     actions = {}
     for precision in get_args(Precision):

@@ -30,7 +30,7 @@ from lsg.networks import NETWORKS
 from lsg.networks.architecture import HEAD, Architecture
 from lsg.optimizers import SGD, Adam
 from lsg.update import Masking, Update
-from lsg.widths import seed_widths
+from lsg.widths import widths_at
 from lsg.workspace import Workspace
 
 CLASSES, BATCH, RATE, MASK_RATE = 10, 32, 0.01, 5e-4
@@ -120,7 +120,7 @@ Step = Callable[[Tensor, Tensor], None]
 def measure(network: str, share: float, rounds: int, name: str, make: Callable[..., Step]) -> str:
     """One line: size, milliseconds, and the ratio of the step that is made to torch's dense one."""
     architecture = ARCHITECTURES[network]
-    widths = seed_widths(architecture, share)
+    widths = widths_at(architecture, share)
     size = architecture.weights(widths) / architecture.weights(architecture.streams)
     images, labels = batch(architecture)
     ours, dense = make(architecture, widths), DenseStep(architecture, widths)
@@ -138,7 +138,7 @@ def operations(network: str) -> tuple[int, int]:
     architecture = ARCHITECTURES[network]
     images, labels = batch(architecture)
     with patch.multiple(kernels, MOST_WEIGHTS=sys.maxsize, MOST_KERNELS=sys.maxsize):
-        step = MaskedStep(architecture, seed_widths(architecture, 0.125))
+        step = MaskedStep(architecture, widths_at(architecture, 0.125))
 
     def backward_alone() -> None:
         step.backward(images, labels)

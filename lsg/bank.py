@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lsg.networks.architecture import HEAD, Architecture, Grids, Widths
+from lsg.networks.architecture import HEAD, Architecture, Grids, Widths, widened
 
 FREE = 0
 
@@ -31,7 +31,8 @@ class Solution:
     """A task's finished network, before or after it enters the bank.
 
     `weights` are kernels by layer `[outputs, inputs, area]`, the head included; `used` says which of the
-    shared ones the task uses, `[outputs, inputs]`; `private` are its own vectors by module name.
+    shared ones the task uses, `[outputs, inputs]` (of a layer that it leaves out, all); `private` are its own
+    vectors by module name.
     """
 
     widths: dict[str, int]
@@ -119,13 +120,9 @@ class Bank:
 
     def _widen(self, widths: Widths) -> None:
         for layer in self.architecture.layers:
-            outputs, inputs, area = self.architecture.shape(layer, widths)
-            weights, owners = self.weights[layer.name], self.owners[layer.name]
-            rows, columns = owners.shape
-            self.weights[layer.name] = torch.zeros(outputs, inputs, area)
-            self.weights[layer.name][:rows, :columns] = weights
-            self.owners[layer.name] = torch.zeros(outputs, inputs, dtype=torch.int16)
-            self.owners[layer.name][:rows, :columns] = owners
+            shape = self.architecture.shape(layer, widths)
+            self.weights[layer.name] = widened(self.weights[layer.name], shape)
+            self.owners[layer.name] = widened(self.owners[layer.name], shape[:2])
         self.widths = dict(widths)
 
     def solution(self, task: int) -> Solution:
@@ -194,7 +191,10 @@ def packed(bits: Tensor) -> Tensor:
 
 
 def unpacked(stored: Tensor, shape: tuple[int, int]) -> Tensor:
-    """The booleans `[outputs, inputs]` that `packed` made these bytes of."""
+    """The booleans `[outputs, inputs]` that `packed` made these bytes of.
+
+    Raises ValueError for another number of bytes.
+    """
     count = shape[0] * shape[1]
     if not len(stored):
         return torch.ones(shape, dtype=torch.bool)

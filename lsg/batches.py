@@ -51,13 +51,12 @@ class Batches:
         flip: bool,
         seed: int,
         device: torch.device | str = "cpu",
-        dtype: torch.dtype = torch.float32,
     ) -> None:
         self.task, self.seed = task.number, seed
         self.crop_padding, self.flip, self.device = crop_padding, flip, device
         height, width = task.train.images.shape[2:]
         padded = pad(task.train.images, (crop_padding,) * 4)
-        windows = normalised(padded, task, device, dtype).unfold(2, height, 1).unfold(3, width, 1)
+        windows = normalised(padded, task, device, torch.float32).unfold(2, height, 1).unfold(3, width, 1)
         self.windows = windows.permute(0, 2, 3, 4, 5, 1)
         """`[N, shifts down, shifts right, H, W, C]`, a view: an image in memory's order."""
         self.labels = task.train.labels.to(device)

@@ -2,10 +2,9 @@
 
 When a task is learned, its record takes the digest of its file, of every tensor of its network and of the
 network's answers to a fixed probe, and the digest of the record before it; the result takes that of the last
-record. After each later task all
-earlier networks are computed again from the shared weights in memory; at the end they are rebuilt from the
-files in a fresh process (`python -m lsg.certificate DIRECTORY`). A digest that differs is an error that
-names the task, the layer and what moved.
+record. After each later task all earlier networks are computed again from the shared weights in memory; at
+the end they are rebuilt from the files in a fresh process (`python -m lsg.certificate DIRECTORY`). A digest
+that differs is an error that names the task, the layer and what moved.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from lsg import digest
 from lsg.files import DamagedFileError, read_json, read_tensors
 
 SPLITS = ("train", "validation", "test")
+MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class TaskFolder:
 
     @cached_property
     def _manifest(self) -> Mapping[str, Any]:
-        return read_json(self.path / "manifest.json")
+        return read_json(self.path / MANIFEST)
 
     def manifest(self) -> Mapping[str, Any]:
         """Raises FileNotFoundError or DamagedFileError."""

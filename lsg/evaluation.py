@@ -34,6 +34,19 @@ def accuracy(network: nn.Module, task: Task, split: Split, device: torch.device 
     return hits / len(split)
 
 
+def accuracies(network: nn.Module, task: Task, device: torch.device | str = "cpu") -> dict[str, float]:
+    """The network's accuracy on the task's test split and, where it has one, on its validation split.
+
+    Raises ValueError for an empty test split.
+    """
+    splits = {name: task.split(name) for name in ("validation", "test")}
+    return {
+        name: accuracy(network, task, split, device)
+        for name, split in splits.items()
+        if len(split) or name == "test"
+    }
+
+
 def average(matrix: Matrix) -> float:
     """Mean accuracy over all tasks after the last one."""
     last = matrix[max(matrix)]

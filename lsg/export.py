@@ -48,8 +48,8 @@ class Standalone(nn.Module):
 def standalone(directory: Path, task: int) -> tuple[Standalone, list[str]]:
     """A learned task's network with its normalisation, in evaluation mode, and its classes' names.
 
-    Raises UnknownTaskError for a task that the run has not learned, DamagedFileError for a damaged file and
-    FileNotFoundError where there is no run.
+    Raises UnknownTaskError for a task that the run has not learned, UnknownRunError for a run of another
+    version of this library, DamagedFileError for a damaged file and FileNotFoundError where there is no run.
     """
     run = RunDirectory(directory)
     learned = run.learned()

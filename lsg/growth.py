@@ -8,11 +8,12 @@ Which of them stay is decided at the end (`lsg.settling`).
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from lsg.initial import initial_weights
 from lsg.networks.architecture import Architecture, Grids, Widths
+from lsg.widths import widths_at
 from lsg.workspace import Workspace
 
 FULL_CHUNK = 0.8
@@ -28,15 +29,13 @@ class Room:
     widths: Widths
     weights: float
 
-    def opened(self, widths: Widths, streams: Iterable[str], chunk: float) -> dict[str, int]:
+    def opened(self, widths: Widths, streams: Collection[str], chunk: float) -> dict[str, int]:
         """These widths and a chunk, a share of the 1x channels, in each of the streams, as far as it fits."""
-        sizes = {
-            stream: max(1, math.floor(self.architecture.streams[stream] * chunk + 0.5)) for stream in streams
-        }
+        chunks = widths_at(self.architecture, chunk)
         for part in range(PARTS, 0, -1):
             wider = dict(widths)
-            for stream, size in sizes.items():
-                wanted = widths[stream] + math.floor(size * part / PARTS + 0.5)
+            for stream in streams:
+                wanted = widths[stream] + math.floor(chunks[stream] * part / PARTS + 0.5)
                 wider[stream] = max(widths[stream], min(wanted, self.widths[stream]))
             if self.architecture.weights(wider) <= self.weights:
                 return wider
@@ -52,8 +51,8 @@ class Growth:
         chunk: candidates a chunk, as a fraction of each stream's 1x channels.
         room: how far the network may grow, candidates included.
         gate_init: s of a new candidate.
-        masked: layers in which its kernels have masks (m^a).
         last_epoch: the last one before which a chunk opens; a later one could not be judged any more.
+        masked: layers in which its kernels have masks (m^a).
     """
 
     seed: int

@@ -57,12 +57,13 @@ class KernelTable:
         self.shapes = {layer.name: architecture.shape(layer, widths, classes) for layer in self.layers}
         self._lay_out_kernels(in_pieces=torch.device(device).type == "cpu")
         self._lay_out_channels()
-        sizes = {stream: span.stop - span.start for stream, span in self.channels_of.items()}
-        sizes |= {IMAGE: architecture.image_shape[0], CLASSES: classes}
         inputs, outputs = [], []
         for layer in self.layers:
-            row = self.channel_indices(layer.target, sizes[layer.target])
-            column = self.channel_indices(layer.source, sizes[layer.source]).repeat_interleave(layer.repeat)
+            rows, columns = (
+                architecture.channels(stream, widths, classes) for stream in (layer.target, layer.source)
+            )
+            row = self.channel_indices(layer.target, rows)
+            column = self.channel_indices(layer.source, columns).repeat_interleave(layer.repeat)
             inputs.append(column.repeat(len(row)))
             outputs.append(row.repeat_interleave(len(column)))
         self.input = torch.cat(inputs).to(device, torch.int32)

@@ -19,6 +19,8 @@ import torch
 from torch import Tensor
 from torch.optim.sgd import sgd
 
+BETAS, EPSILON = (0.9, 0.999), 1e-8
+"""Of Adam, as its paper has them."""
 SMALLEST = 1e-6
 """Less than any bias correction after a step."""
 
@@ -131,8 +133,6 @@ class Adam:
     that pause or that are born later have taken fewer steps than others."""
 
     decoupled: bool = False
-    betas: tuple[float, float] = (0.9, 0.999)
-    epsilon: float = 1e-8
 
     @property
     def slots(self) -> tuple[str, ...]:
@@ -156,12 +156,12 @@ class Adam:
             add_decay(gradient, value, decay)
         mean, square, correction1, correction2 = (state[slot] for slot in self.slots)
         one = ones(1, value.dtype, value.device)
-        share1, share2 = (1 - beta if moving is None else moving * (1 - beta) for beta in self.betas)
+        share1, share2 = (1 - beta if moving is None else moving * (1 - beta) for beta in BETAS)
         mean.lerp_(gradient, share1)
         correction1.lerp_(one, share1)
         square.lerp_(gradient.square(), share2)
         correction2.lerp_(one, share2)
         if moving is not None:  # what has never moved is 0 / 0 without this
             correction1, correction2 = correction1.clamp(min=SMALLEST), correction2.clamp(min=SMALLEST)
-        denominator = torch.div(square, correction2).sqrt_().add_(self.epsilon)
+        denominator = torch.div(square, correction2).sqrt_().add_(EPSILON)
         move(value, torch.div(mean, correction1).div_(denominator), rate, moving)

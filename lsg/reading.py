@@ -13,7 +13,7 @@ from lsg.methods import METHODS
 from lsg.methods.method import Method
 from lsg.networks import NETWORKS
 from lsg.networks.described import architecture_of
-from lsg.records import RunDirectory
+from lsg.records import JOB, RunDirectory
 
 PROBE = "probe.logits"
 """Name of what a task's file holds beside the method's own tensors (`lsg.certificate`)."""
@@ -57,7 +57,7 @@ def empty_method(run: RunDirectory) -> Method:
         return rebuilt_method(job)
     except (TypeError, ValueError, AttributeError) as error:
         raise UnknownRunError(
-            f"{run.path / 'job.json'} does not fit this checkout ({error}); use the checkout that learned it"
+            f"{run.path / JOB} does not fit this checkout ({error}); use the checkout that learned it"
         ) from error
 
 
@@ -75,7 +75,7 @@ def read_job(run: RunDirectory) -> dict[str, Any]:
     Raises UnknownRunError, DamagedFileError where `job.json` does not say all that it should, and
     FileNotFoundError where there is none.
     """
-    path, job = run.path / "job.json", run.job()
+    path, job = run.path / JOB, run.job()
     missing = [name for name in NEEDED if name not in job]
     if missing:
         raise DamagedFileError(path, f"it has no {', '.join(missing)}")

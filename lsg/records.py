@@ -24,7 +24,7 @@ from lsg.events import EventLog
 from lsg.files import DamagedFileError, read_json, read_tensors, write_json, write_tensors
 
 FORMAT = 1
-RESULT = "result.json"
+JOB, EVENTS, SECONDS, RESULT = "job.json", "events.jsonl", "seconds.json", "result.json"
 LAST_RECORD = "last_record"
 """Key of the result: digest of the last task's record, where the chain of records ends."""
 Record = dict[str, Any]
@@ -53,7 +53,7 @@ class RunDirectory:
         for path in self.path.glob("checkpoint_*.safetensors"):
             if self.has(int(path.stem.split("_")[1])):
                 path.unlink()
-        EventLog(self.path / "events.jsonl").drop_unrecorded(self.has)
+        EventLog(self.path / EVENTS).drop_unrecorded(self.has)
 
     def record_path(self, task: int) -> Path:
         return self.path / f"task_{task:02d}.json"
@@ -119,7 +119,7 @@ class RunDirectory:
         The result of fewer tasks is dropped, once the records it closes are checked: the run goes on.
         Raises ValueError, which names a difference, if it is another's, and like `check_records`.
         """
-        path, asked = self.path / "job.json", json.loads(json.dumps(job))
+        path, asked = self.path / JOB, json.loads(json.dumps(job))
         for name, known in self.job().items() if path.exists() else ():
             if not _goes_on(name, known, asked.get(name)):
                 raise ValueError(
@@ -133,7 +133,7 @@ class RunDirectory:
 
     def job(self) -> dict[str, Any]:
         """What the directory is for. Raises FileNotFoundError or DamagedFileError."""
-        return read_json(self.path / "job.json")
+        return read_json(self.path / JOB)
 
     def result(self) -> dict[str, Any]:
         """What the finished run came to: at least its tasks and their matrix of accuracies.
@@ -147,9 +147,9 @@ class RunDirectory:
 
     def seconds(self) -> dict[str, float]:
         """Working time of each task, by its number as text; empty before the first."""
-        path = self.path / "seconds.json"
+        path = self.path / SECONDS
         return {task: float(str(value)) for task, value in read_json(path).items()} if path.exists() else {}
 
     def add_seconds(self, task: int, seconds: float) -> None:
         """Note the working time of one task."""
-        write_json(self.path / "seconds.json", self.seconds() | {str(task): round(seconds, 3)})
+        write_json(self.path / SECONDS, self.seconds() | {str(task): round(seconds, 3)})

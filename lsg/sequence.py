@@ -27,7 +27,7 @@ from lsg.methods.method import Lesson, Method
 from lsg.plain import load_optimizers
 from lsg.protocol import DECISION_SPLIT, Protocol
 from lsg.reading import PROBE, rebuilt_method, restore_task
-from lsg.records import FORMAT, LAST_RECORD, RESULT, Record, RunDirectory
+from lsg.records import EVENTS, FORMAT, JOB, LAST_RECORD, RESULT, Record, RunDirectory
 from lsg.settings import require
 from lsg.train_settings import TrainSettings
 from lsg.training import GENTLER, DivergedError, Trainer
@@ -99,6 +99,8 @@ def learn_sequence(
     Raises:
         ValueError: if the directory is another job's.
         ForgettingError: if a task's network changed after it was learned.
+        DivergedError: if training left the range of numbers.
+        KeyError: if there is no such task.
         DamagedFileError: for a damaged task, record or data file.
         OSError: if something cannot be written; what was learned before stays.
     """
@@ -117,7 +119,7 @@ def _require_same_end(job: Job, run: RunDirectory) -> None:
 
     Raises ValueError where the directory was begun with fewer.
     """
-    if METHODS[job.method].looks_ahead and (run.path / "job.json").exists():
+    if METHODS[job.method].looks_ahead and (run.path / JOB).exists():
         known = run.job()["tasks"]
         if run.learned() and known != list(job.tasks):
             raise ValueError(
@@ -131,7 +133,7 @@ class Sequence:
 
     def __init__(self, job: Job, run: RunDirectory, report: Report, checkpoint_seconds: float) -> None:
         self.job, self.run = job, run
-        self.log = EventLog(run.path / "events.jsonl", report)
+        self.log = EventLog(run.path / EVENTS, report)
         self.checkpoints = Checkpoints(run.path, checkpoint_seconds)
         self.method: Method = rebuilt_method(run.job())
         self.trainer = Trainer(job.train, job.seed, self.log, self.checkpoints, job.device)
@@ -202,7 +204,8 @@ class Sequence:
             raise DivergedError(f"training diverged in the last step of task {task.number}; {GENTLER}")
         tensors = self.method.tensors(task.number) | {PROBE: logits}
         self._count(tensors)
-        split, accuracies = DECISION_SPLIT[self.job.protocol], self._accuracies(task)
+        split = DECISION_SPLIT[self.job.protocol]
+        accuracies = evaluation.accuracies(self.method.network(task.number), task, self.job.device)
         record: Record = {
             "format": FORMAT,
             "task": task.number,
@@ -225,15 +228,6 @@ class Sequence:
             "previous": self.previous,
         }
         return record | certificate.fingerprint(network, logits)
-
-    def _accuracies(self, task: Task) -> dict[str, float]:
-        network = self.method.network(task.number)
-        splits = {name: task.split(name) for name in ("validation", "test")}
-        return {
-            name: evaluation.accuracy(network, task, split, self.job.device)
-            for name, split in splits.items()
-            if len(split) or name == "test"
-        }
 
     def _row(self) -> dict[str, float]:
         """Test accuracy of each earlier task, measured now."""

@@ -18,7 +18,7 @@ from lsg.batches import Batches
 from lsg.checkpoint import Checkpoints
 from lsg.cost import BACKWARD_COST
 from lsg.data import Task
-from lsg.evaluation import accuracy
+from lsg.evaluation import accuracies
 from lsg.events import EventLog
 from lsg.graphs import CudaGraph
 from lsg.schedules import MaskRates, drops_before
@@ -136,12 +136,8 @@ class Trainer:
 
     def _curves(self, task: Task, trainee: Trainee) -> dict[str, float]:
         """Accuracies of the network as it stands, with the masks of its next step."""
-        splits = {name: task.split(name) for name in ("validation", "test")}
-        return {
-            f"{name}_accuracy": accuracy(trainee.network, task, split, self.device)
-            for name, split in splits.items()
-            if len(split)
-        }
+        reached = accuracies(trainee.network, task, self.device)
+        return {f"{split}_accuracy": value for split, value in reached.items()}
 
     def _save(self, stage: Stage, trainee: Trainee, log: StageLog) -> None:
         self.stage_end = self.log.size()

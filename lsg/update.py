@@ -14,8 +14,8 @@ meet on a kernel, each one's gradient carries the other's bit.
 
 Two clocks: kernel masks draw noise at every step, gates once an epoch, at its start. What is gated off is
 paused for the epoch: its kernels' weights and logits, its biases and Adam's state of them stay, and SGD's
-momentum begins again at 0.
-BatchNorm's statistics of its channel go on, but nothing reads them while it is off.
+momentum begins again at 0. BatchNorm's statistics of its channel go on, but nothing reads them while it is
+off.
 """
 
 from __future__ import annotations

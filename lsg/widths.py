@@ -1,4 +1,4 @@
-"""Widths of a network that are not its own: of the seed that growth starts from, and of a cap."""
+"""Widths of a network that are not its own: of the seed that growth starts from, of a chunk, of a cap."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ ROUNDING = 1e-9
 """A product such as 50 * 1.14 may lie this little below the whole number that it is."""
 
 
-def seed_widths(architecture: Architecture, fraction: float) -> dict[str, int]:
-    """Channels of the seed network: a fraction of each stream, rounded half up, at least 1."""
+def widths_at(architecture: Architecture, fraction: float) -> dict[str, int]:
+    """Channels of a fraction of each stream, rounded half up, at least 1: of the seed, or of a chunk."""
     return {
         stream: max(1, math.floor(width * fraction + 0.5)) for stream, width in architecture.streams.items()
     }

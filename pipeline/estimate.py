@@ -10,6 +10,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from lsg.cost import training_macs
+from lsg.data import MANIFEST
 from lsg.networks import Architecture
 from pipeline.benchmarks import SOURCES, nominal_size
 from pipeline.benchmarks.images import Nominal
@@ -17,6 +18,7 @@ from pipeline.benchmarks.settings import DataSettings
 from pipeline.execution.machine import cores
 from pipeline.execution.progress import clock
 from pipeline.params import Experiment, Params, resolve
+from pipeline.split import count_of
 from pipeline.stage import Bench
 from pipeline.units.plan import Plan, read_manifest
 from pipeline.units.unit import Unit
@@ -54,8 +56,8 @@ def estimate(params: Params, bench: Bench, tasks: int | None = None) -> None:
     workers = bench.machine.workers or max(1, cores() // bench.machine.threads)
     total = 0.0
     for experiment in experiments:
-        manifest = _manifest(experiment, bench.data / "tasks" / experiment.benchmark)
-        plan = Plan(experiment, manifest, bench.data, bench.machine.numerics(), tasks)
+        prepared = bench.data / "tasks" / experiment.benchmark
+        plan = Plan(experiment, _manifest(experiment, prepared), prepared, bench.machine.numerics(), tasks)
         seconds = _seconds(plan, workers)
         total += seconds
     print(f"in all about {clock(total)} with {workers} units at a time on this machine")
@@ -128,7 +130,7 @@ def _manifest(experiment: Experiment, prepared: Path) -> dict[str, Any]:
     if nominal is None or data.classes_per_task is None:
         return read_manifest(prepared)
     expected = _expected(data, data.classes_per_task, nominal)
-    if not (prepared / "manifest.json").exists():
+    if not (prepared / MANIFEST).exists():
         return expected
     there = read_manifest(prepared)
     return there if _counts(there) == _counts(expected) else expected
@@ -143,9 +145,10 @@ def _expected(data: DataSettings, size: int, nominal: Nominal) -> dict[str, Any]
     """A manifest of tasks of `size` classes each."""
     images = nominal.images
     if not nominal.own_test:
-        images -= round(data.test * images) if data.test < 1 else int(data.test)
-    train = round(images * (1 - data.validation))
-    task = {"train": train * size, "validation": (images - train) * size, "classes": list(range(size))}
+        images -= count_of(data.test, images)
+    validation = count_of(data.validation, images)
+    train = images - validation
+    task = {"train": train * size, "validation": validation * size, "classes": list(range(size))}
     tasks = [{**task, "task": number} for number in range(1, nominal.classes // size + 1)]
     side = data.image_size
     shape = (nominal.image_shape[0], side, side) if side else nominal.image_shape

@@ -1,7 +1,7 @@
 """params.yaml as types. A key that nothing reads is an error that names it and what may stand there.
 
 The settings of data, training and methods are dataclasses beside the code that uses them; their ranges are
-declared there once. They are imported only when parameters are read, so that the command line starts fast.
+declared there once.
 """
 
 from __future__ import annotations
@@ -14,17 +14,18 @@ from copy import deepcopy
 from dataclasses import dataclass, field, fields
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_type_hints
+from typing import Any, Literal, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked_dataclass
 
+from lsg.methods import METHODS
+from lsg.networks import NETWORKS
 from lsg.protocol import Protocol
+from lsg.train_settings import TrainSettings
+from pipeline.benchmarks.settings import DataSettings
 from pipeline.errors import UserError
 from pipeline.params_file import PARAMS_FILE, apply_override, read_values, shadowed
-
-if TYPE_CHECKING:
-    from pipeline.benchmarks.settings import DataSettings
 
 Rule = Literal["scratch", "best_of"]
 Section = dict[str, Any]
@@ -95,12 +96,7 @@ class Catalogue:
 
 @cache
 def catalogue() -> Catalogue:
-    """The library's and the benchmarks' settings; importing them takes a second or two."""
-    from lsg.methods import METHODS
-    from lsg.networks import NETWORKS
-    from lsg.train_settings import TrainSettings
-    from pipeline.benchmarks.settings import DataSettings
-
+    """The library's and the benchmarks' settings."""
     methods = {name: method.Settings for name, method in METHODS.items()}
     extends = {name: method.extends for name, method in METHODS.items() if method.extends}
     sized_by = {name: method.sized_by for name, method in METHODS.items() if method.sized_by}

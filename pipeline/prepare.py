@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from lsg import digest
-from lsg.data import SPLITS
+from lsg.data import MANIFEST, SPLITS, TaskFolder
 from lsg.files import write_json, write_tensors
 from pipeline.benchmarks import load_images
 from pipeline.benchmarks.images import Images
@@ -31,7 +31,6 @@ from pipeline.locks import held
 from pipeline.split import TaskData, repeated_in_test, split_tasks
 
 FORMAT = 1
-MANIFEST = "manifest.json"
 SMALLEST_STD = 1 / 255
 _LOG = logging.getLogger(__name__)
 
@@ -111,7 +110,7 @@ def channel_statistics(images: Tensor) -> tuple[list[float], list[float]]:
 def _write_task(task: TaskData, folder: Path) -> dict[str, Any]:
     names = [f"{split}_{kind}" for split in SPLITS for kind in ("images", "labels")]
     tensors: dict[str, Tensor] = {name: getattr(task, name) for name in names}
-    write_tensors(folder / f"task_{task.task:02d}.safetensors", tensors)
+    write_tensors(TaskFolder(folder).file(task.task), tensors)
     mean, std = channel_statistics(task.train_images)
     counts = {split: len(tensors[f"{split}_labels"]) for split in SPLITS}
     return {

@@ -20,7 +20,7 @@ from typing import Any
 
 from lsg import digest
 from lsg.files import write_bytes, write_json
-from lsg.records import RESULT
+from lsg.records import RESULT, SECONDS
 from pipeline.errors import UserError
 from pipeline.folders import aside, put_in_place
 from pipeline.planned import Planned, standing
@@ -28,7 +28,7 @@ from pipeline.report.frames import Frames, frames_of, read_frames
 from pipeline.report.paper.writing import CLAIMS
 from pipeline.report.part import Pair, comparable
 from pipeline.tables import METRICS, TABLES, listings, write_facts, write_findings
-from pipeline.units.records import DEFINITION, SECONDS, UnitDirectory, read_json
+from pipeline.units.records import DEFINITION, UnitDirectory, read_json
 
 RESULTS = Path("results")
 UNITS = "units.json"

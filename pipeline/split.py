@@ -146,9 +146,9 @@ def _class_splits(name: str, images: Images, settings: DataSettings) -> tuple[Te
         test = _in_digest_order(images.test_images[images.test_labels == label], settings.split_seed)
         rest = pool
     else:
-        tests = _count(settings.test, len(pool))
+        tests = count_of(settings.test, len(pool))
         test, rest = pool[:tests], pool[tests:]
-    validations = _count(settings.validation, len(rest))
+    validations = count_of(settings.validation, len(rest))
     validation, train = rest[:validations], rest[validations:]
     _check_sizes(name, settings, len(train), len(validation), len(test))
     return train, validation, test
@@ -160,7 +160,7 @@ def _in_digest_order(images: Tensor, seed: int) -> Tensor:
     return images[torch.tensor(sorted(range(len(digests)), key=digests.__getitem__), dtype=torch.int64)]
 
 
-def _count(part: float, total: int) -> int:
+def count_of(part: float, total: int) -> int:
     """How many of `total` images: a share below 1 (rounded half up) or a number of images."""
     return min(total, int(part) if part >= 1 else math.floor(part * total + 0.5))
 

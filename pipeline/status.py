@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
-from lsg.records import RESULT
+from lsg.records import EVENTS, RESULT
 from pipeline.errors import UserError
 from pipeline.params import Params
 from pipeline.stage import Bench, known_units
-from pipeline.units.records import DEFINITION, EVENTS
+from pipeline.units.records import DEFINITION
 from pipeline.units.store import FAULT, RunStore
 from pipeline.units.tail import Tail
 from pipeline.units.unit import Unit

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from pipeline.planned import write_planned
 from pipeline.stage import Bench, known_units, work, write_units
 from pipeline.units.kept import keep
 from pipeline.units.plan import Plan
+from pipeline.units.records import UnitDirectory, open_unit
 from pipeline.units.store import RunStore
 from pipeline.units.unit import Unit
 
@@ -49,18 +49,16 @@ def goals_of(plan: Plan, units: list[Unit], store: RunStore) -> dict[str, Any]:
             continue
         by_task = goals.setdefault(str(unit.seed), {})
         for task in unit.tasks:
-            reached = _accuracy(store.directory(unit) / f"task_{task:02d}.json", split)
+            reached = _accuracy(open_unit(store.directory(unit)), task, split)
             by_task[str(task)] = max(reached, by_task.get(str(task), 0.0))
     return {"rule": experiment.rule, "protocol": experiment.protocol, "split": split, "goals": goals}
 
 
-def _accuracy(record: Path, split: str) -> float:
-    try:
-        value = json.loads(record.read_bytes())["accuracy"].get(split)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        raise UserError(f"{record} is damaged; delete {record.parent} to learn the unit again") from None
+def _accuracy(unit: UnitDirectory, task: int, split: str) -> float:
+    value = unit.record(task).accuracy.get(split)
     if value is None:
         raise UserError(
-            f"{record} has no {split} accuracy to be a goal; set the preset's data.{split} above 0"
+            f"{unit.file(task, 'json')} has no {split} accuracy to be a goal; set the preset's data.{split} "
+            "above 0"
         )
-    return float(value)
+    return value

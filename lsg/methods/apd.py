@@ -37,7 +37,7 @@ from lsg.data import Task
 from lsg.initial import initial_weights
 from lsg.methods.apd_decomposition import Adaptation, Decomposition, Tensors, gate, pruned
 from lsg.methods.method import Growing, Lesson, Method
-from lsg.networks.architecture import HEAD, Architecture
+from lsg.networks.architecture import HEAD, Architecture, without_head
 from lsg.plain import PlainTraining
 from lsg.protocol import Protocol
 from lsg.schedules import MaskRates
@@ -249,8 +249,7 @@ class Apd(Method):
             for name, stream in architecture.private_streams().items()
         }
         if self.state.tasks:
-            newest = list(self.state.tasks.values())[-1].private
-            start |= {name: value for name, value in newest.items() if not name.startswith(HEAD)}
+            start |= without_head(list(self.state.tasks.values())[-1].private)
         _, inputs, _ = architecture.shape(architecture.head, streams, classes)
         head = initial.draw(architecture, architecture.head, classes, inputs, self.seed, task.number)
         return start | {HEAD_WEIGHT: head.flatten(1)}

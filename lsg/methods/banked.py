@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from lsg.bank import Bank, Solution
 from lsg.data import Task
 from lsg.methods.method import Method
-from lsg.networks.architecture import HEAD, Architecture
+from lsg.networks.architecture import Architecture, Widths, without_head
 from lsg.protocol import Protocol
 from lsg.training import Trainer
 
@@ -30,8 +30,16 @@ class Banked(Method):
         """Biases and BatchNorm that a task starts from: the previous task's (as CPG); the head is new."""
         if not self.bank.tasks:
             return {}
-        previous = self.bank.private(self.bank.tasks[-1])
-        return {name: vector for name, vector in previous.items() if not name.startswith(HEAD)}
+        return without_head(self.bank.private(self.bank.tasks[-1]))
+
+    def grown(self, before: Widths, released: float) -> dict[str, Any]:
+        """What a lesson tells of growth: channels and the released share, before (given) and now."""
+        return {
+            "channels_before": dict(before),
+            "channels_after": dict(self.bank.widths),
+            "released_share_before": released,
+            "released_share": self.bank.released_share(),
+        }
 
     def network(self, task: int) -> nn.Module:
         return self.bank.network(task)

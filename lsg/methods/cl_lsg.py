@@ -40,7 +40,7 @@ from lsg.settings import require, require_one_of
 from lsg.settling import reused_weights, settled, without_idle
 from lsg.training import Stage, Trainer
 from lsg.update import Masking
-from lsg.widths import cap_widths, scaled_widths, seed_widths
+from lsg.widths import cap_widths, scaled_widths, widths_at
 from lsg.workspace import Workspace
 
 REUSE, GROW = 1, 2
@@ -131,7 +131,7 @@ class ClLsg(Banked):
     ) -> None:
         super().__init__(architecture, settings, protocol, seed)
         self.cap = settings.cap
-        first = architecture.weights(seed_widths(architecture, settings.seed_fraction))
+        first = architecture.weights(widths_at(architecture, settings.seed_fraction))
         least = first / architecture.weights(architecture.streams)
         require(self.cap >= least, "cap", self.cap, f"at least the size of the seed network, {least:.4g}")
 
@@ -145,18 +145,12 @@ class ClLsg(Banked):
         return cap_widths(architecture, settings.cap)
 
     def learn(self, task: Task, goal: float | None, trainer: Trainer) -> Lesson:
-        released = self.bank.released_share()
-        before = dict(self.bank.widths)
+        before, released = self.bank.widths, self.bank.released_share()
         solution, lesson = (
             self._grow_seed(task, trainer) if not self.bank.tasks else self._reuse(task, goal, trainer)
         )
         self.bank.add(task.number, without_idle(solution))
-        lesson.growth = {
-            "channels_before": before,
-            "channels_after": dict(self.bank.widths),
-            "released_share_before": released,
-            "released_share": self.bank.released_share(),
-        }
+        lesson.growth = self.grown(before, released)
         return lesson
 
     def _grow_seed(self, task: Task, trainer: Trainer) -> tuple[Solution, Lesson]:
@@ -241,7 +235,7 @@ class ClLsg(Banked):
 
     def _seed(self, task: Task, trainer: Trainer) -> Workspace:
         """The seed network: every kernel new, trainable and masked."""
-        widths = seed_widths(self.architecture, self.settings.seed_fraction)
+        widths = widths_at(self.architecture, self.settings.seed_fraction)
         return self._workspace(widths, task, trainer)
 
     def _picked(self, task: Task, trainer: Trainer) -> Workspace:

@@ -204,7 +204,7 @@ class Cpg(SingleWeights):
     def learn(self, task: Task, goal: float | None, trainer: Trainer) -> Lesson:
         assert goal is not None, "CPG needs a target accuracy for every task"
         lesson = Lesson("target_met")
-        before, released = dict(self.bank.widths), self.bank.released_share()
+        before, released = self.bank.widths, self.bank.released_share()
         solution, reached = self._pick(task, goal, trainer, lesson)
         sparsity = 0.0
         if self.owned(solution):
@@ -212,13 +212,7 @@ class Cpg(SingleWeights):
             if self.bank.tasks and self.settings.mask_lr:
                 solution = self._retrain(solution, reached, task, trainer, lesson)
         self.bank.add(task.number, solution)
-        lesson.growth = {
-            "channels_before": before,
-            "channels_after": dict(self.bank.widths),
-            "released_share_before": released,
-            "released_share": self.bank.released_share(),
-            "sparsity": sparsity,
-        }
+        lesson.growth = self.grown(before, released) | {"sparsity": sparsity}
         return lesson
 
     def _pick(self, task: Task, goal: float, trainer: Trainer, lesson: Lesson) -> tuple[Solution, float]:

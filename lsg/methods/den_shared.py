@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lsg.methods.den_units import Subnet, incoming, places
-from lsg.networks.architecture import CLASSES, HEAD, IMAGE, Architecture, Grids, Widths
+from lsg.networks.architecture import CLASSES, HEAD, IMAGE, Architecture, Grids, Widths, widened
 from lsg.workspace import default_private
 
 
@@ -19,8 +19,9 @@ class SharedNetwork:
     def __init__(self, architecture: Architecture) -> None:
         self.architecture = architecture
         self.widths: dict[str, int] = dict.fromkeys(architecture.streams, 0)
-        self.weights: Grids = {}
-        self._widen(self.widths)
+        self.weights: Grids = {
+            layer.name: torch.zeros(architecture.shape(layer, self.widths)) for layer in architecture.layers
+        }
         self._records: dict[int, Subnet] = {}
 
     @property
@@ -30,11 +31,9 @@ class SharedNetwork:
 
     def _widen(self, widths: Widths) -> None:
         for layer in self.architecture.layers:
-            wider = torch.zeros(self.architecture.shape(layer, widths))
-            if layer.name in self.weights:
-                outputs, inputs, _ = self.weights[layer.name].shape
-                wider[:outputs, :inputs] = self.weights[layer.name]
-            self.weights[layer.name] = wider
+            self.weights[layer.name] = widened(
+                self.weights[layer.name], self.architecture.shape(layer, widths)
+            )
         self.widths = dict(widths)
 
     def store(self, task: int, subnet: Subnet) -> None:
@@ -81,9 +80,9 @@ class SharedNetwork:
 
     def earlier(self, subnet: Subnet) -> Grids:
         """The subnet's weights, those between shared units as they are here: as they were before the task."""
-        earlier = {HEAD: subnet.weights[HEAD]}
+        earlier, shared = {HEAD: subnet.weights[HEAD]}, self.shared_kernels(subnet)
         for layer in self.architecture.layers:
-            grid, held = self.weights[layer.name], self.shared_kernels(subnet)[layer.name]
+            grid, held = self.weights[layer.name], shared[layer.name]
             rows, columns = places(layer, grid, subnet.units)
             there = grid[rows.clamp(max=len(grid) - 1), columns.clamp(max=grid.shape[1] - 1)]
             earlier[layer.name] = torch.where(held, there, subnet.weights[layer.name])

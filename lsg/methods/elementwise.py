@@ -26,7 +26,7 @@ from lsg.initial import initial_weights
 from lsg.masked import MaskedTraining
 from lsg.masks import INITIAL_LOGIT, GateSchedule, kernel_bits
 from lsg.methods.banked import Banked
-from lsg.networks.architecture import HEAD, Architecture, Widths
+from lsg.networks.architecture import HEAD, Architecture, Widths, widened
 from lsg.optimizers import Adam
 from lsg.parts import Part
 from lsg.protocol import Protocol
@@ -170,10 +170,8 @@ class SingleWeights(Banked):
         """Which weights the tasks so far own, for each layer `[outputs, inputs]`, at these widths."""
         owned = {}
         for layer in self.architecture.layers:
-            owners = self.bank.owners[layer.name]
-            rows, columns = owners.shape
-            owned[layer.name] = torch.zeros(self.architecture.shape(layer, widths)[:2], dtype=torch.bool)
-            owned[layer.name][:rows, :columns] = owners != FREE
+            shape = self.architecture.shape(layer, widths)[:2]
+            owned[layer.name] = widened(self.bank.owners[layer.name], shape) != FREE
         return owned
 
     def start(self, task: Task, widths: Widths) -> Solution:

@@ -20,7 +20,7 @@ from lsg import seeds
 from lsg.data import Task
 from lsg.methods.dense import Dense
 from lsg.methods.method import Lesson
-from lsg.networks.architecture import HEAD, Architecture, Grids
+from lsg.networks.architecture import HEAD, Architecture, Grids, without_head
 from lsg.protocol import Protocol
 from lsg.settings import require, require_one_of, require_own
 from lsg.training import Stage, Trainer
@@ -80,7 +80,7 @@ class FineTune(Dense):
             return weights, private
         state = self.states[parent]
         shared = {layer.name: state[f"{layer.name}.weight"] for layer in self.architecture.layers}
-        return weights | shared, {name: state[name] for name in state if not name.startswith(HEAD)} | private
+        return weights | shared, without_head(state) | private
 
     def stage(self) -> Stage:
         return Stage(number=1, lr=self.settings.lr if self.states else None)
@@ -93,7 +93,7 @@ class FineTune(Dense):
     def _share_body(self, newest: int) -> None:
         """In one network every task has the newest weights, biases and BatchNorm; heads stay."""
         if self.forgets:
-            body = {name: t for name, t in self.states[newest].items() if not name.startswith(HEAD)}
+            body = without_head(self.states[newest])
             self.states = {task: state | body for task, state in self.states.items()}
 
     def tensors(self, task: int) -> dict[str, Tensor]:

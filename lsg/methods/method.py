@@ -115,7 +115,10 @@ class Method(ABC):
 
     @abstractmethod
     def restore(self, task: int, tensors: Mapping[str, Tensor]) -> None:
-        """Take up a task from its file, after the tasks before it."""
+        """Take up a task from its file, after the tasks before it.
+
+        Raises KeyError, ValueError or RuntimeError for tensors that are not a task's of this run.
+        """
 
     @abstractmethod
     def weights(self) -> tuple[int, int]:

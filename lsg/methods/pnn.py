@@ -34,7 +34,7 @@ from lsg.protocol import Protocol
 from lsg.settings import require
 from lsg.train_settings import TrainSettings
 from lsg.training import Stage, Trainer
-from lsg.widths import cap_widths, seed_widths
+from lsg.widths import cap_widths, widths_at
 
 COUNTER = "num_batches_tracked"
 HEAD_WEIGHT = f"network.{HEAD}.weight"
@@ -74,7 +74,7 @@ class Pnn(Method):
         super().__init__(architecture, settings, protocol, seed)
         self.states: dict[int, dict[str, Tensor]] = {}
         """The tensors of each task's column and adapters, in the order of learning."""
-        self.thin = seed_widths(architecture, thin_ratio(architecture, settings.final_size, settings.tasks))
+        self.thin = widths_at(architecture, thin_ratio(architecture, settings.final_size, settings.tasks))
 
     @classmethod
     def most_widths(cls, settings: PnnSettings, architecture: Architecture) -> Widths:
@@ -137,7 +137,7 @@ def thin_ratio(architecture: Architecture, final_size: float, tasks: int) -> flo
     full = architecture.streams
 
     def size(ratio: float) -> float:
-        columns = [full] + [seed_widths(architecture, ratio)] * (tasks - 1)
+        columns = [full] + [widths_at(architecture, ratio)] * (tasks - 1)
         return column_weights(architecture, columns) / architecture.weights(full)
 
     low, high = 0.0, 1.0

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from lsg.networks.architecture import Architecture, Layer, Widths
+from lsg.networks.architecture import Architecture
 from lsg.networks.lenet import lenet
 from lsg.networks.resnet import resnet18
 from lsg.networks.vgg import vgg16_bn
@@ -13,4 +13,4 @@ NETWORKS: dict[str, Callable[..., Architecture]] = {
     "resnet18": resnet18,
 }
 
-__all__ = ["NETWORKS", "Architecture", "Layer", "Widths"]
+__all__ = ["NETWORKS", "Architecture"]

@@ -8,7 +8,7 @@ feature map, so its area is the map's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
@@ -20,6 +20,18 @@ HEAD = "head"
 Widths = Mapping[str, int]
 Grids = dict[str, Tensor]
 """Kernels by layer, `[outputs, inputs, area]`."""
+
+
+def widened(grid: Tensor, shape: Sequence[int]) -> Tensor:
+    """The grid in the first corner of a larger one that is 0 everywhere else."""
+    wider = grid.new_zeros(shape)
+    wider[tuple(slice(size) for size in grid.shape)] = grid
+    return wider
+
+
+def without_head(vectors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What of these tensors by module name is not the head's."""
+    return {name: vector for name, vector in vectors.items() if not name.startswith(HEAD)}
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """The data sources: each is a module here with a function `load(settings) -> Images`, and one line below.
 
-Nothing heavy is imported until a source is read, so settings can be checked without torch.
+A module is imported when its source is read: one may need a package that another machine does without.
 """
 
 from __future__ import annotations

@@ -68,8 +68,8 @@ def class_files(folders: Sequence[Path]) -> dict[str, list[Path]]:
     """Image files by class name, over the class folders inside all `folders`; files by name.
 
     The classes come in the order of their names. Folders inside a class, and what is no image, are left out
-    with a warning each. Raises
-    UserError for a class without images, or with a name that no file of text can hold.
+    with a warning each. Raises UserError for a class without images, or with a name that no file of text can
+    hold.
     """
     files: dict[str, list[Path]] = {}
     others: list[Path] = []

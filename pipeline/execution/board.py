@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from pipeline.units.records import EVENTS
+from lsg.records import EVENTS
 from pipeline.units.store import RunStore
 from pipeline.units.tail import Tail
 from pipeline.units.unit import Unit

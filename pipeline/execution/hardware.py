@@ -8,6 +8,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from pipeline.units.unit import Numerics
 
 
@@ -16,8 +18,6 @@ def describe(numerics: Numerics) -> dict[str, Any]:
 
     `instructions` are the processor's vector instructions that torch uses: others round differently.
     """
-    import torch
-
     on_gpu = numerics.device == "cuda" and torch.cuda.is_available()
     return {
         "processor": processor(),

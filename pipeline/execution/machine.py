@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import torch
+
 from pipeline.errors import UserError
 from pipeline.units.unit import Numerics
 
@@ -38,12 +40,10 @@ class Machine:
     address: str = "local"
 
     def numerics(self) -> Numerics:
-        """What decides the bits of results on this machine; imports torch.
+        """What decides the bits of results on this machine.
 
         Raises UserError where units would run here on a GPU that is not there (Ray's may be elsewhere).
         """
-        import torch
-
         has_gpu = torch.cuda.is_available()
         wants_gpu = has_gpu if self.gpu_share is None else self.gpu_share > 0
         if wants_gpu and not has_gpu and self.executor == "local":

@@ -30,7 +30,7 @@ class Frames:
 
     accuracy: test accuracy of each task after each task from it on.
     size: allocated, used, stored after each task.
-    cost: steps, macs, seconds and stored_bytes of each task; parameters: shared weights after it, all tasks'.
+    cost: steps, macs, seconds and stored_bytes of each task; parameters: shared weights of all tasks so far.
     decisions: question, answer, value, goal, split, reason.
     growth: of CL-LSG and its parts: goal, stage_1, stage_2 (accuracy on `split`), gates_opened, gates_closed,
         channels, released_share, reason.
@@ -195,7 +195,8 @@ def _size(learned: Sequence[Learned]) -> Iterator[Row]:
 
 def _cost(learned: Sequence[Learned]) -> Iterator[Row]:
     for step in learned:
-        yield _task(step) | {"seconds": step.seconds} | step.record.cost.model_dump() | _unit(step)
+        told = step.record.cost.model_dump() | {"parameters": step.parameters}
+        yield _task(step) | {"seconds": step.seconds} | told | _unit(step)
 
 
 def _decisions(learned: Sequence[Learned]) -> Iterator[Row]:

@@ -149,7 +149,7 @@ def decisions_table(frames: Frames) -> Table:
             (
                 word(str(row.method)),
                 *(number(row.seed), task_number(row.task)),
-                *(word(words(row.question)), word(_answer(row.answer))),
+                *(word(words(row.question)), word(answer(row.answer))),
                 *(share(row.value), share(row.goal)),
                 *(word(str(row.split)), word(words(row.reason))),
             ),
@@ -225,8 +225,9 @@ def words(name: Any) -> str:
     return str(name).replace("_", " ")
 
 
-def _answer(answer: Any) -> str:
-    return {"True": "yes", "False": "no"}.get(str(answer), str(answer))
+def answer(given: Any) -> str:
+    """A decision's answer: yes, no, or the number or word that it is; a table of pandas has them as text."""
+    return {"True": "yes", "False": "no"}.get(str(given), str(given))
 
 
 def with_half(value: Estimate, show: Callable[[float], str], unit: str = "") -> str:

@@ -7,10 +7,10 @@ from typing import Any
 
 import pandas as pd
 
+from lsg.records import EVENTS
 from pipeline.report.frames import Frames
 from pipeline.report.kernels import LayerMap, read_kernels
 from pipeline.units.histories import Learned
-from pipeline.units.records import EVENTS
 from pipeline.units.tail import Tail
 
 _EPOCH = [

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pipeline.report.frames import Frames
-from pipeline.report.layout import Cell, number, share, word, words
+from pipeline.report.layout import Cell, answer, number, share, word, words
 from pipeline.units.histories import Learned
 from pipeline.units.records import Decision, Record, UnitDirectory
 
@@ -118,7 +118,6 @@ def _stages(record: Record) -> str:
 
 def _decision(decision: Decision) -> str:
     """A decision as a sentence: grow: yes, 62.0 % on validation, goal 70.0 % (below target)."""
-    answer = {True: "yes", False: "no"}.get(decision.answer, decision.answer)  # type: ignore[call-overload]
     value = f", {share(decision.value).text} % on {decision.split}" if decision.value is not None else ""
     goal = f", goal {share(decision.goal).text} %" if decision.goal is not None else ""
-    return f"{words(decision.question)}: {answer}{value}{goal} ({words(decision.reason)})"
+    return f"{words(decision.question)}: {answer(decision.answer)}{value}{goal} ({words(decision.reason)})"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mlflow.entities import Dataset, DatasetInput, Metric, Param, Run, RunTag
 
-from lsg.records import RESULT
+from lsg.records import EVENTS, RESULT
 from pipeline.tracking.points import (
     Point,
     differs,
@@ -24,7 +24,7 @@ from pipeline.tracking.points import (
 )
 from pipeline.tracking.store import Experiment, driver, held_by_another
 from pipeline.units.histories import history
-from pipeline.units.records import DEFINITION, EVENTS, UnitDirectory
+from pipeline.units.records import DEFINITION, UnitDirectory
 from pipeline.units.run_sets import Member, Members
 from pipeline.units.tail import Tail
 

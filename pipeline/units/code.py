@@ -14,6 +14,9 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
+from lsg.methods import METHODS
+from lsg.networks import NETWORKS
+
 PACKAGE = "lsg"
 REGISTRIES = frozenset({"lsg.methods", "lsg.networks"})
 
@@ -104,7 +107,4 @@ def _is_text(node: ast.AST) -> bool:
 @cache
 def method_digest(method: str, network: str) -> str:
     """Digest of the code that a unit of this method on this network runs, read once as the code itself is."""
-    from lsg.methods import METHODS
-    from lsg.networks import NETWORKS
-
     return code_digest(["lsg.sequence", METHODS[method].__module__, NETWORKS[network].__module__])

@@ -14,11 +14,16 @@ from pipeline.units.records import Record, Size, UnitDirectory, start_of
 
 @dataclass(frozen=True)
 class Learned:
-    """One learned task. `row`: task -> test accuracy after this one; `size`: of all tasks up to this one."""
+    """One learned task.
+
+    row: task -> test accuracy after this one. size, parameters: of all tasks up to this one, as multiples of
+    the dense 1x network and as allocated shared weights.
+    """
 
     record: Record
     row: dict[int, float]
     size: Size
+    parameters: int
     seconds: float | None
     unit: UnitDirectory
 
@@ -72,13 +77,14 @@ def _claim(holders: dict[int, UnitDirectory], task: int, unit: UnitDirectory) ->
 
 def _learned(unit: UnitDirectory, task: int, before: Sequence[Learned]) -> Learned:
     record = unit.record(task)
-    row, size = record.row, record.size
+    row, size, parameters = record.row, record.size, record.cost.parameters
     if unit.alone and before:
         row = before[-1].row | row
         size = before[-1].size.plus(size)
+        parameters += before[-1].parameters
     if sorted(row) != list(range(1, task + 1)):
         raise UserError(
             f"{unit.file(task, 'json')} is damaged: its row has accuracies of tasks {sorted(row)}, not of "
             f"1 to {task}; move its directory away and {AGAIN}"
         )
-    return Learned(record, row, size, unit.seconds().get(task), unit)
+    return Learned(record, row, size, parameters, unit.seconds().get(task), unit)

@@ -14,21 +14,12 @@ from pathlib import Path
 
 from lsg.bank import ForgettingError
 from lsg.evaluation import average, backward_transfer, forgetting
-from lsg.records import RESULT
+from lsg.records import EVENTS, JOB, RESULT, SECONDS
 from pipeline.archives import unpacked
 from pipeline.errors import UserError, first_line
 from pipeline.folders import aside, rename_unless_there
 from pipeline.units.proven import prove
-from pipeline.units.records import (
-    DEFINITION,
-    EVENTS,
-    JOB,
-    SECONDS,
-    UnitDirectory,
-    damage_named,
-    open_unit,
-    read_json,
-)
+from pipeline.units.records import DEFINITION, UnitDirectory, damage_named, open_unit, read_json
 from pipeline.units.store import RunStore
 from pipeline.units.tail import Tail
 

@@ -7,15 +7,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
+from lsg.batches import batch_sizes
+from lsg.cost import training_macs
+from lsg.data import MANIFEST
+from lsg.methods import METHODS
+from lsg.networks import Architecture
+from lsg.networks.described import architecture_of
 from pipeline.errors import UserError
 from pipeline.params import Experiment
 from pipeline.units.code import method_digest
 from pipeline.units.unit import Numerics, Unit, data_digest
-
-if TYPE_CHECKING:
-    from lsg.networks import Architecture
 
 Stage = Literal["targets", "learn", "sized"]
 Goals = Mapping[int, Mapping[int, float]]
@@ -31,8 +34,8 @@ class Plan:
     """Makes the units of one benchmark from its experiment, its prepared tasks and the machine's numerics.
 
     `first` keeps only so many tasks; units of one task each are then those of the whole benchmark.
-    Raises UserError where there are fewer, and where the tasks have no validation images and the protocol
-    decides by them.
+    Raises UserError where there are fewer, where the tasks have no validation images and the protocol decides
+    by them, where a method's settings do not fit the network, and where a crop does not fit the images.
     """
 
     experiment: Experiment
@@ -54,13 +57,10 @@ class Plan:
                 f"{benchmark} was prepared without validation images, by which protocol clean decides; "
                 f"set presets.{benchmark}.data.validation above 0 and prepare it again, or set protocol=paper"
             )
-
         self._require_fit()
 
     def _require_fit(self) -> None:
         """Raise UserError where a method's settings do not fit the network, or a crop the images."""
-        from lsg.methods import METHODS
-
         experiment, benchmark = self.experiment, self.experiment.benchmark
         for method in experiment.methods:
             try:
@@ -85,15 +85,9 @@ class Plan:
         return [
             self._unit(method, seed, self.tasks, self._goals(goals or {}, seed), sizes=sizes)
             for method in self.experiment.methods
-            if method not in BASELINES and (self._sized_by(method) is None) == (stage == "learn")
+            if method not in BASELINES and (METHODS[method].sized_by is None) == (stage == "learn")
             for seed in self.experiment.seeds
         ]
-
-    def _sized_by(self, method: str) -> str | None:
-        """The method within whose sizes this one has to stay, if any."""
-        from lsg.methods import METHODS
-
-        return METHODS[method].sized_by
 
     @property
     def tasks(self) -> tuple[int, ...]:
@@ -131,7 +125,7 @@ class Plan:
         start: Unit | None = None,
         sizes: Sizes | None = None,
     ) -> Unit:
-        settings, sized_by = self.experiment.learn[method], self._sized_by(method)
+        settings, sized_by = self.experiment.learn[method], METHODS[method].sized_by
         if sized_by and sizes:
             settings = replace(settings, sizes=sizes[sized_by, seed])
         return Unit(
@@ -154,10 +148,6 @@ class Plan:
 
     def _at_most(self, method: str, tasks: tuple[int, ...]) -> dict[str, Any]:
         """A unit's `task_steps` and `macs`."""
-        from lsg.batches import batch_sizes
-        from lsg.cost import training_macs
-        from lsg.methods import METHODS
-
         kind, train, settings = METHODS[method], self.experiment.train, self.experiment.learn[method]
         widths = kind.most_widths(settings, self.architecture)
         entries = {entry["task"]: entry for entry in self.manifest["tasks"]}
@@ -172,8 +162,6 @@ class Plan:
     @cached_property
     def architecture(self) -> Architecture:
         """The experiment's networks. Raises UserError where they do not take the benchmark's images."""
-        from lsg.networks.described import architecture_of
-
         try:
             return architecture_of(self.experiment.network, self.manifest["image_shape"])
         except ValueError as error:
@@ -182,7 +170,7 @@ class Plan:
 
 def read_manifest(prepared: Path) -> dict[str, Any]:
     """manifest.json of a prepared benchmark. Raises UserError when it is missing or damaged."""
-    path = prepared / "manifest.json"
+    path = prepared / MANIFEST
     try:
         manifest = json.loads(path.read_bytes())
         return {"image_shape": manifest["image_shape"], "tasks": list(manifest["tasks"])}

@@ -12,9 +12,9 @@ from pathlib import Path
 from lsg import certificate
 from lsg.files import DamagedFileError
 from lsg.reading import UnknownRunError, empty_method, read_job
-from lsg.records import RunDirectory
+from lsg.records import EVENTS, JOB, RunDirectory
 from pipeline.errors import UserError, first_line
-from pipeline.units.records import DEFINITION, EVENTS, JOB, damage_named, open_unit
+from pipeline.units.records import DEFINITION, damage_named, open_unit
 
 SHARED = ("benchmark", "method", "protocol", "seed", "tasks", "network", "train", "settings", "goals")
 """What unit.json and job.json both say; with two numbers of unit.json's `numerics`."""

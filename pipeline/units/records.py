@@ -14,13 +14,10 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from lsg.files import DamagedFileError
-from lsg.records import RESULT, RunDirectory
+from lsg.records import RESULT, SECONDS, RunDirectory
 from pipeline.errors import AGAIN, UserError
 
 DEFINITION = "unit.json"
-EVENTS = "events.jsonl"
-JOB = "job.json"
-SECONDS = "seconds.json"
 _SECONDS = TypeAdapter(dict[int, float])
 _T = TypeVar("_T")
 
@@ -71,9 +68,8 @@ class Stage(_Frozen):
 
 
 class Growth(_Frozen):
-    """Channels of each layer before and after a task; share of the allocated weights that no task owns."""
+    """Channels of each stream after a task; share of the allocated weights that no task owns."""
 
-    channels_before: dict[str, int] = {}
     channels_after: dict[str, int] = {}
     released_share: float | None = None
 
@@ -141,7 +137,7 @@ class UnitDirectory:
 
     @property
     def alone(self) -> bool:
-        """True when the unit holds one task of a method whose tasks are independent networks."""
+        """Whether the unit holds one task, as those of methods do whose tasks are independent networks."""
         return len(self.definition.tasks) == 1
 
     @property

@@ -10,8 +10,9 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from lsg.records import JOB
 from pipeline.errors import UserError
-from pipeline.units.records import JOB, UnitDirectory, open_unit, read_json
+from pipeline.units.records import UnitDirectory, open_unit, read_json
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import lsg
+from lsg import sequence
+from lsg.data import TaskFolder, TaskSource
 from lsg.files import DamagedFileError, read_json, write_bytes
 from lsg.records import RESULT, RunDirectory
 from pipeline.errors import UserError
@@ -24,10 +26,6 @@ from pipeline.locks import try_lock
 from pipeline.units.code import method_digest
 from pipeline.units.records import DEFINITION, damage_named
 from pipeline.units.unit import Unit, data_digest
-
-if TYPE_CHECKING:
-    from lsg.data import TaskSource
-    from lsg.sequence import Job
 
 FAULT, LOCK = "error.txt", ".lock"
 Report = Callable[[dict[str, Any]], None]
@@ -117,8 +115,6 @@ def run_unit(
     `report` gets each event; `tasks` come by default from the unit's prepared folder. A failure leaves its
     traceback in the unit's error.txt and is raised again.
     """
-    from lsg import sequence  # imports torch
-
     with store.lock(unit) as directory:
         result = store.result(unit)
         if result is not None:
@@ -159,14 +155,11 @@ class _Ear(logging.Handler):
         self.heard.append(record.getMessage())
 
 
-def job_of(unit: Unit, store: RunStore, tasks: TaskSource | None = None) -> Job:
-    """The unit as the library takes it; imports torch. `tasks` are its data, else those of its folder.
+def job_of(unit: Unit, store: RunStore, tasks: TaskSource | None = None) -> sequence.Job:
+    """The unit as the library takes it. `tasks` are its data, else those of its folder.
 
     Raises UserError where they are not the ones that the unit's key covers.
     """
-    from lsg import sequence
-    from lsg.data import TaskFolder
-
     source = tasks or TaskFolder(unit.prepared)
     if data_digest(source.manifest()) != unit.data:
         raise UserError(

@@ -13,7 +13,7 @@ from lsg.methods.elementwise import PiggyUpdate
 from lsg.networks.architecture import HEAD, Architecture
 from lsg.optimizers import SGD, Adam
 from lsg.update import Masking, Update
-from lsg.widths import seed_widths
+from lsg.widths import widths_at
 from lsg.workspace import Workspace
 
 
@@ -33,7 +33,7 @@ def test_a_step_of_vgg_is_few_operations_and_its_update_does_not_grow_with_the_l
 
 def test_masks_draw_random_numbers_once_a_step() -> None:
     architecture = ARCHITECTURES["lenet"]
-    step = MaskedStep(architecture, seed_widths(architecture, 0.125))
+    step = MaskedStep(architecture, widths_at(architecture, 0.125))
     images, labels = batch(architecture)
     step.backward(images, labels)
     calls: list[int] = []
@@ -81,7 +81,7 @@ def test_a_dense_workspace_keeps_a_weight_and_its_velocity_and_nothing_for_masks
 def test_a_step_without_masks_is_that_of_what_moves() -> None:
     """Frozen kernels beside a head that is trained: SGD of head and private values, the head written."""
     architecture = ARCHITECTURES["vgg16-bn-linear"]
-    workspace = MaskedStep(architecture, seed_widths(architecture, 0.125)).workspace
+    workspace = MaskedStep(architecture, widths_at(architecture, 0.125)).workspace
     for mark in (workspace.masked, workspace.candidate, workspace.trainable):
         mark[:] = False
     workspace.table.kernel_grid(workspace.trainable, HEAD)[:] = True
@@ -92,7 +92,7 @@ def test_a_step_without_masks_is_that_of_what_moves() -> None:
 def test_a_step_of_single_weight_masks_multiplies_by_no_gate_and_no_slope() -> None:
     """Adam of Piggyback's masks, SGD of the other weights, the masked weights written."""
     architecture = ARCHITECTURES["lenet"].elementwise()
-    workspace = MaskedStep(architecture, seed_widths(architecture, 0.125)).workspace
+    workspace = MaskedStep(architecture, widths_at(architecture, 0.125)).workspace
     workspace.candidate[:] = False
     torch.logical_not(workspace.trainable, out=workspace.masked)
     assert len(workspace.table.blocks) == 1
@@ -118,7 +118,7 @@ def counted_step(update: Update, architecture: Architecture) -> int:
 def test_masks_leave_no_node_in_the_graph() -> None:
     """Forward and backward of a masked network are those of the dense one, operation for operation."""
     architecture = ARCHITECTURES["lenet"]
-    widths = seed_widths(architecture, 0.125)
+    widths = widths_at(architecture, 0.125)
     images, labels = batch(architecture)
     masked = MaskedStep(architecture, widths).workspace.network
     dense = architecture.make(widths, 10)

@@ -24,7 +24,7 @@ from lsg.schedules import MaskRates, drops_before
 from lsg.train_settings import TrainSettings
 from lsg.training import Trainer
 from lsg.update import Masking
-from lsg.widths import cap_widths, seed_widths
+from lsg.widths import cap_widths, widths_at
 from lsg.workspace import Workspace
 from tests.lsg.tiny import IMAGE_SHAPE, tiny_architecture, tiny_task
 
@@ -183,7 +183,7 @@ def test_a_task_takes_no_more_than_its_share_of_what_is_left(tmp_path: Path) -> 
     for share in (0.25, 1.0):
         settings = ClLsgSettings(cap=0.9, width_cap=1.5, growth_share=share, gate_init=1.0)
         method, run = ClLsg(architecture, settings, "paper", seed=1), trainer(tmp_path)
-        sizes = [architecture.weights(seed_widths(architecture, settings.seed_fraction)) / dense]
+        sizes = [architecture.weights(widths_at(architecture, settings.seed_fraction)) / dense]
         for number in (1, 2, 3):
             run.begin_task(number, None)
             method.learn(tiny_task(number), 1.01, run)

@@ -43,7 +43,7 @@ from lsg.records import RunDirectory
 from lsg.sequence import Job, learn_sequence
 from lsg.train_settings import TrainSettings
 from lsg.training import Stage, Trainer
-from lsg.widths import cap_widths, seed_widths
+from lsg.widths import cap_widths, widths_at
 from lsg.workspace import Workspace
 from tests.lsg.reference import PlainAdam, hard
 from tests.lsg.tiny import tiny_architecture, tiny_task, write_tiny_tasks
@@ -216,7 +216,7 @@ def test_masks_have_the_identity_as_their_slope() -> None:
     """Three steps equal autograd with `bits + (m - stop(m))`, Adam on m and SGD on what is trainable."""
     architecture = tiny_architecture().elementwise()
     method = cpg()
-    start = method.start(tiny_task(1), seed_widths(architecture, 0.25))
+    start = method.start(tiny_task(1), widths_at(architecture, 0.25))
     weights = {name: grid.double() for name, grid in start.weights.items()}
     workspace = Workspace(architecture, start.widths, 2, (SGD(0.0), Adam()), weights, {})
     draw = torch.Generator().manual_seed(5)
@@ -528,7 +528,7 @@ def test_every_network_can_be_owned_by_single_weights(
     method = Cpg(NETWORKS[name](shape, **options), CpgSettings(), "paper", seed=1)
     images, logits = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0)), []
     for number, fraction in ((1, 1 / 16), (2, 1 / 12)):
-        task, widths = tiny_task(number), seed_widths(method.architecture, fraction)
+        task, widths = tiny_task(number), widths_at(method.architecture, fraction)
         workspace = method.workspace(method.start(task, widths), trainer(tmp_path), masked=True)
         training = WeightTraining(workspace, 0.0)
         training.prune(method.earlier(widths), 0.5)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import pytest
@@ -19,7 +19,7 @@ from lsg.optimizers import SGD, Adam
 from lsg.seeds import Uniform
 from lsg.settling import settled
 from lsg.update import Masking, Update
-from lsg.widths import cap_widths, seed_widths
+from lsg.widths import cap_widths, widths_at
 from lsg.workspace import Workspace
 from tests.lsg.tiny import tiny_architecture
 
@@ -28,10 +28,10 @@ CLASSES = 3
 
 def test_seed_rounds_half_up_and_is_never_empty() -> None:
     lenet = NETWORKS["lenet"]((3, 32, 32))
-    assert seed_widths(lenet, 1 / 8) == {"conv1": 3, "conv2": 6, "fc1": 100, "fc2": 63}
-    assert seed_widths(lenet, 0.001) == {"conv1": 1, "conv2": 1, "fc1": 1, "fc2": 1}
+    assert widths_at(lenet, 1 / 8) == {"conv1": 3, "conv2": 6, "fc1": 100, "fc2": 63}
+    assert widths_at(lenet, 0.001) == {"conv1": 1, "conv2": 1, "fc1": 1, "fc2": 1}
     vgg = NETWORKS["vgg16-bn"]((3, 32, 32))
-    assert vgg.weights(seed_widths(vgg, 1 / 8)) == 524_952
+    assert vgg.weights(widths_at(vgg, 1 / 8)) == 524_952
 
 
 def seed_workspace(architecture: Architecture, widths: dict[str, int]) -> Workspace:
@@ -90,7 +90,7 @@ def test_a_chunk_is_as_large_as_the_weights_allow() -> None:
     half = {"outer": 4, "inner": 4, "hidden": 8}
     assert architecture.weights(half) == 72 + 288 + 128
 
-    def opened(weights: float, streams: Iterable[str] = widths) -> dict[str, int]:
+    def opened(weights: float, streams: Collection[str] = widths) -> dict[str, int]:
         return Room(architecture, widest, weights).opened(widths, streams, 0.5)
 
     assert opened(488) == half
@@ -185,7 +185,7 @@ def test_compact_training_equals_the_masked_network_of_full_size(name: str) -> N
     make, seed = ARCHITECTURES[name]
     architecture = make()
     caps = dict(architecture.streams)
-    seed = seed or seed_widths(architecture, 1 / 4)
+    seed = seed or widths_at(architecture, 1 / 4)
     compact = growth(caps, architecture=architecture).begin(seed_workspace(architecture, seed))
     full = growth(caps, 1.0, architecture).begin(seed_workspace(architecture, seed))
     assert architecture.weights(full.widths) > 2 * architecture.weights(compact.widths)

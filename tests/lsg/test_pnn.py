@@ -33,7 +33,7 @@ from lsg.records import RunDirectory
 from lsg.sequence import Job, learn_sequence
 from lsg.train_settings import TrainSettings
 from lsg.training import Stage, Trainer
-from lsg.widths import seed_widths
+from lsg.widths import widths_at
 from tests.lsg.tiny import tiny_architecture, tiny_task, write_tiny_tasks
 
 TRAIN = TrainSettings(epochs=4, batch_size=8, lr=0.05)
@@ -222,7 +222,7 @@ def test_the_last_task_ends_at_the_final_size(
 ) -> None:
     architecture = NETWORKS[name](shape, **options)
     ratio = thin_ratio(architecture, 1.7, tasks)
-    widths = [architecture.streams] + [seed_widths(architecture, ratio)] * (tasks - 1)
+    widths = [architecture.streams] + [widths_at(architecture, ratio)] * (tasks - 1)
     sizes = [
         column_weights(architecture, widths[:n]) / column_weights(architecture, widths[:1])
         for n in (1, tasks)
@@ -247,7 +247,7 @@ def test_every_network_of_the_paper_gets_an_adapter_for_each_inner_layer(
     name: str, shape: tuple[int, int, int], options: dict[str, int]
 ) -> None:
     architecture = NETWORKS[name](shape, **options)
-    thin = seed_widths(architecture, 0.2)
+    thin = widths_at(architecture, 0.2)
     columns = Columns(architecture, [architecture.streams, thin], [5, 4])
     adapters = columns.get_submodule("columns.1.adapters")
     assert len(list(adapters.children())) == len(lateral_layers(architecture)) == len(architecture.layers) - 1

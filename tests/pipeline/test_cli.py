@@ -339,6 +339,20 @@ def test_a_tar_file_of_the_images_is_there_too(
     assert "its images are not" not in capsys.readouterr().out
 
 
+def test_plan_shares_images_out_as_the_split_does(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 500 images a class 0.001 is half an image, rounded up: 499 to train on, of 5 classes, by twos."""
+    from pipeline import estimate
+
+    monkeypatch.setattr(estimate, "MEASURED_SECONDS", 0.0)
+    preset = "presets.miniimagenet"
+    changes = [f"{preset}.data.validation=0.001", f"{preset}.train.batch_size=2", f"{preset}.train.epochs=1"]
+    changes += ["benchmarks=[miniimagenet]", "methods=[scratch]", f"{preset}.network.width=4"]
+    assert main(["plan", *(part for change in changes for part in ("-S", change))]) == 0
+    assert f"at most {20 * (5 * 499 // 2):,} steps" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     "command", ["run --benchmark digits", "plan", "sweep --benchmark digits --param train.lr=grid:0.1,0.2"]
 )

@@ -116,7 +116,6 @@ def test_all_offending_keys_stand_in_one_message(tmp_path: Path) -> None:
         ("train.lr", "fast", "train.lr: is 'fast'; input should be a valid number"),
         ("train.epochs", 2.5, "train.epochs: is 2.5; input should be a valid integer"),
         ("train.epochs", 10**26, f"train: epochs must be 1 to 1000000, not {10**26}"),
-        ("train.crop_padding", 1000, "train: crop_padding must be 0 to 64, not 1000"),
         ("train.flip", 1, "train.flip: is 1"),
         ("presets.digits.train", {"batchsize": 3}, "presets.digits.train.batchsize: unknown key; allowed: "),
         (

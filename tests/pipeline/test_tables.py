@@ -12,6 +12,7 @@ import pytest
 from pipeline.errors import UserError
 from pipeline.report.frames import Frames, read_frames
 from pipeline.report.layout import all_tables, big, growth_table, percent
+from pipeline.report.origins import origins
 from pipeline.report.statistics import Estimate, estimate, metrics, totals
 from pipeline.report.style import GROUND, INKS, LINES, lines
 from pipeline.report.text import summary_text
@@ -124,6 +125,33 @@ def test_costs_and_the_unit_that_they_come_from(bench: Bench) -> None:
     assert row["seconds"] == 1.5
     assert (bench.runs / row["unit"] / "unit.json").is_file()
     assert only(totals(bench.frames()), method="cl-lsg")["steps"] == 24
+
+
+def test_networks_of_their_own_add_up_to_the_weights_so_far(bench: Bench) -> None:
+    """A made unit's task t has 100 t weights; a sequence counts all of its tasks' itself."""
+    cost = bench.frames().cost
+    for method, weights in {"scratch": [100, 300, 600], "cl-lsg": [100, 200, 300]}.items():
+        assert [only(cost, method=method, task=task)["parameters"] for task in (1, 2, 3)] == weights
+
+
+def test_an_answer_that_is_a_number_is_one_wherever_it_is_shown(tmp_path: Path) -> None:
+    """CPG answers how much it pruned; 0.0 is no "no"."""
+    bench = Bench(tmp_path)
+    bench.seed(1)
+    directory = bench.list("learned", made.begin(bench.runs, made.definition("cpg", 1, [1, 2, 3])))
+    told = {"value": None, "goal": None, "split": "weights", "reason": "pruned"}
+    answers: dict[str, bool | float] = {"compact": 0.0, "grow": False, "retrain": True}
+    decisions = [{**told, "question": question, "answer": answer} for question, answer in answers.items()]
+    for task, row in enumerate(GROWN, 1):
+        made.learn(directory, task, row, decisions=decisions if task == 1 else [])
+    made.finish(directory)
+    frames = bench.frames()
+    table = next(table for table in all_tables(frames) if table.title == "Decisions")
+    columns = {cell.text for row in table.rows for cell in row.cells}
+    assert columns >= {"0.0", "no", "yes"}
+    origin = next(origin for origin in origins(frames) if origin.method == "cpg")
+    shown = [cell.text for cell in origin.tasks[0].cells]
+    assert "compact: 0.0 (pruned); grow: no (pruned); retrain: yes (pruned)" in shown
 
 
 def test_seconds_that_were_not_taken_are_not_zero(bench: Bench) -> None:

@@ -30,6 +30,6 @@ def cost(material: Material) -> Plot | None:
     legend(figure, table.index)
     note = (
         "As the paper's figure 4; upper left is better. Seconds hold for the machine and the load they were "
-        f"taken on, operations anywhere. {untimed(frames)}{conditions(frames)}"
+        f"taken on, operations anywhere. {untimed(frames, table)}{conditions(frames)}"
     )
     return Plot("What training took, and the average accuracy it gave, by method", note, figure)

@@ -41,7 +41,7 @@ def pareto(material: Material) -> Plot | None:
     note = (
         "Means over seeds; bars: 95 % intervals of the average accuracy, where there are several seeds. "
         "Ringed: methods that no other beats or equals in the means of accuracy, size and seconds at once. "
-        f"The line joins those that none beats in the two measures of its panel. {untimed(frames)}"
+        f"The line joins those that none beats in the two measures of its panel. {untimed(frames, table)}"
     )
     return Plot("Accuracy, model size and training time against each other, by method", note, figure)
 

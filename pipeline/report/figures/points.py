@@ -21,9 +21,9 @@ def means(frames: Frames) -> pd.DataFrame:
     return table.loc[frames.methods].dropna(subset="seconds")
 
 
-def untimed(frames: Frames) -> str:
-    """Says which methods `means` leaves out."""
-    missing = [method for method in frames.methods if method not in means(frames).index]
+def untimed(frames: Frames, shown: pd.DataFrame) -> str:
+    """Says which methods `shown`, which is `means(frames)`, leaves out."""
+    missing = [method for method in frames.methods if method not in shown.index]
     return f"Not shown, as their seconds are not known: {', '.join(missing)}. " if missing else ""
 
 
