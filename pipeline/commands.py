@@ -23,7 +23,8 @@ from pipeline.execution.hardware import describe
 from pipeline.execution.machine import read_machine
 from pipeline.learn import learn as learn_stage
 from pipeline.locks import held
-from pipeline.params import Params, load_params, resolve
+from pipeline.params import load_params, resolve
+from pipeline.params.experiment import Params
 from pipeline.params_file import PARAMS_FILE, list_override, read_values
 from pipeline.planned import planned_file, read_planned
 from pipeline.prepare import prepare as prepare_stage

@@ -17,7 +17,8 @@ from pipeline.benchmarks.images import Nominal
 from pipeline.benchmarks.settings import DataSettings
 from pipeline.execution.machine import cores
 from pipeline.execution.progress import clock
-from pipeline.params import Experiment, Params, resolve
+from pipeline.params import resolve
+from pipeline.params.experiment import Experiment, Params
 from pipeline.split import count_of
 from pipeline.stage import Bench
 from pipeline.units.plan import Plan, read_manifest

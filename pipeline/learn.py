@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.params import Params
+from pipeline.params.experiment import Params
 from pipeline.planned import write_planned
 from pipeline.stage import Bench, read_goals, sized_units, work, write_units
 from pipeline.units.kept import keep

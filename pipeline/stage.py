@@ -14,7 +14,8 @@ from pipeline.errors import UserError
 from pipeline.execution import executors
 from pipeline.execution.machine import Machine
 from pipeline.execution.progress import Progress
-from pipeline.params import Params, resolve
+from pipeline.params import resolve
+from pipeline.params.experiment import Params
 from pipeline.tracking.tracker import Tracker, open_tracker
 from pipeline.units.plan import BASELINES, Goals, Plan, Sizes, read_manifest
 from pipeline.units.records import open_unit

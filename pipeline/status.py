@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lsg.records import EVENTS, RESULT
 from pipeline.errors import UserError
-from pipeline.params import Params
+from pipeline.params.experiment import Params
 from pipeline.stage import Bench, known_units
 from pipeline.units.records import DEFINITION
 from pipeline.units.store import FAULT, RunStore

@@ -8,7 +8,7 @@ from typing import Any
 
 from lsg.protocol import DECISION_SPLIT
 from pipeline.errors import UserError
-from pipeline.params import Params
+from pipeline.params.experiment import Params
 from pipeline.planned import write_planned
 from pipeline.stage import Bench, known_units, work, write_units
 from pipeline.units.kept import keep

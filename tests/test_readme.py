@@ -14,8 +14,8 @@ from lsg.networks import NETWORKS
 from lsg.sequence import Job, learn_sequence
 from lsg.train_settings import TrainSettings
 from pipeline.benchmarks.images import Nominal
-from pipeline.cli import parser
 from pipeline.params import load_params
+from pipeline.parser import parser
 from tests.lsg.tiny import write_tiny_tasks
 
 ROOT = Path(__file__).parents[1]

@@ -6,7 +6,8 @@ import argparse
 from collections.abc import Callable
 
 from pipeline.errors import UserError
-from pipeline.params import Params, load_params
+from pipeline.params import load_params
+from pipeline.params.experiment import Params
 from pipeline.params_file import PARAMS_FILE, list_override, require_once
 from pipeline.report import REPORTS
 from pipeline.stage import Bench

@@ -16,7 +16,7 @@ from lsg.methods import METHODS
 from lsg.networks import Architecture
 from lsg.networks.described import architecture_of
 from pipeline.errors import UserError
-from pipeline.params import Experiment
+from pipeline.params.experiment import Experiment
 from pipeline.units.code import method_digest
 from pipeline.units.unit import Numerics, Unit, data_digest
 

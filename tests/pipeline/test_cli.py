@@ -49,7 +49,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_help_teaches_and_imports_nothing_heavy() -> None:
-    code = "import sys; from pipeline.cli import parser; print(parser().format_help()); print(*sys.modules)"
+    code = (
+        "import sys; from pipeline.parser import parser; print(parser().format_help()); print(*sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     text, modules = done.stdout.strip().rsplit("\n", 1)
     assert not set(HEAVY) & set(modules.split())

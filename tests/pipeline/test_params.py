@@ -12,7 +12,8 @@ from lsg.methods import METHODS
 from lsg.networks import NETWORKS, Architecture
 from pipeline.errors import UserError
 from pipeline.estimate import PAPER_BENCHMARKS
-from pipeline.params import Params, load_params, resolve
+from pipeline.params import load_params, resolve
+from pipeline.params.experiment import Params
 
 ROOT = Path(__file__).parents[2]
 

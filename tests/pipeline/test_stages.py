@@ -13,7 +13,7 @@ from lsg import sequence
 from lsg.events import ignore
 from pipeline.errors import UserError
 from pipeline.learn import learn
-from pipeline.params import Params
+from pipeline.params.experiment import Params
 from pipeline.stage import Bench, known_units
 from pipeline.status import state_of, status
 from pipeline.targets import targets

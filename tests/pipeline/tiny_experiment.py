@@ -10,7 +10,8 @@ from tempfile import mkdtemp
 from typing import Any
 
 from pipeline.execution.machine import Machine
-from pipeline.params import Params, load_params, resolve
+from pipeline.params import load_params, resolve
+from pipeline.params.experiment import Params
 from pipeline.prepare import prepare
 from pipeline.stage import Bench
 from pipeline.units.plan import Plan, read_manifest
