@@ -124,7 +124,7 @@ def _status(arguments: Arguments) -> None:
 
 
 def _verify(arguments: Arguments) -> None:
-    restore(DATA.parent, RunStore.from_environment(), needed=False)
+    restore(DATA, RunStore.from_environment(), needed=False)
     units, faults = units_below(arguments.directory), []
     if not units:
         raise UserError(f"{arguments.directory} holds no unit; give a directory of runs/, or runs itself")
@@ -177,7 +177,7 @@ def _learned_on(bench: Bench, benchmark: str) -> dict[str, Any]:
 
 
 def _export(arguments: Arguments) -> None:
-    restore(DATA.parent, RunStore.from_environment(), needed=False)
+    restore(DATA, RunStore.from_environment(), needed=False)
     require_whole(arguments.directory)
     try:
         export(arguments.directory, arguments.task, arguments.to)
@@ -282,7 +282,7 @@ def _alone(benchmark: str, bench: Bench) -> AbstractContextManager[None]:
 
 
 def _prepare_benchmark(params: Params, benchmark: str, bench: Bench) -> None:
-    manifest = prepare_stage(benchmark, resolve(params, benchmark).data, bench.data / "tasks" / benchmark)
+    manifest = prepare_stage(benchmark, resolve(params, benchmark).data, bench.prepared(benchmark))
     print(f"prepare {benchmark}: {len(manifest['tasks'])} tasks", file=sys.stderr)
 
 

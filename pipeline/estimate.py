@@ -57,7 +57,7 @@ def estimate(params: Params, bench: Bench, tasks: int | None = None) -> None:
     workers = bench.machine.workers or max(1, cores() // bench.machine.threads)
     total = 0.0
     for experiment in experiments:
-        prepared = bench.data / "tasks" / experiment.benchmark
+        prepared = bench.prepared(experiment.benchmark)
         plan = Plan(experiment, _manifest(experiment, prepared), prepared, bench.machine.numerics(), tasks)
         seconds = _seconds(plan, workers)
         total += seconds

@@ -29,14 +29,18 @@ class Bench:
 
     machine: Machine
     store: RunStore
-    data: Path = DATA.parent
+    data: Path = DATA
     tracking: str | None = None
 
     def plan(self, params: Params, benchmark: str, tasks: int | None = None) -> Plan:
         """The benchmark's plan over its prepared tasks, or over the first `tasks` of them."""
         experiment = resolve(params, benchmark)
-        prepared = (self.data / "tasks" / benchmark).absolute()
+        prepared = self.prepared(benchmark).absolute()
         return Plan(experiment, read_manifest(prepared), prepared, self.machine.numerics(), tasks)
+
+    def prepared(self, benchmark: str) -> Path:
+        """Where the benchmark's prepared tasks lie: data/tasks/<benchmark>."""
+        return self.data / "tasks" / benchmark
 
     def file(self, stage: str, benchmark: str) -> Path:
         """Where a stage writes what it came to, for example data/targets/<benchmark>.json."""

@@ -25,7 +25,7 @@ def status(params: Params, bench: Bench, tasks: int | None = None) -> None:
         try:
             plan = bench.plan(params, benchmark, tasks)
         except UserError as error:
-            if (bench.data / "tasks" / benchmark).exists():
+            if bench.prepared(benchmark).exists():
                 unplanned.append(f"{benchmark}: {error}")
             else:
                 print(f"{benchmark}: {error}")

@@ -17,8 +17,8 @@ from pipeline.report.paper.writing import CLAIMS, write_paper
 from pipeline.report.statistics import metrics
 from pipeline.report.text import summary_text
 from pipeline.units.store import RunStore
+from pipeline.units.unit import DATA
 
-DATA = Path("data")
 FACTS = ("accuracy.csv", "size.csv", "cost.csv", "decisions.csv", "growth.csv")
 METRICS, TABLES = "summary.json", "tables.md"
 

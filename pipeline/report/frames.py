@@ -229,4 +229,4 @@ def _task(step: Learned) -> Row:
 
 
 def _unit(step: Learned) -> Row:
-    return {"unit": f"{step.unit.definition.benchmark}/{step.unit.name}"}
+    return {"unit": step.unit.place}

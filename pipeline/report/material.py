@@ -60,11 +60,10 @@ def read_material(frames: Frames) -> Material:
 
 def _epochs(learned: Sequence[Learned]) -> Iterator[dict[str, Any]]:
     """What each unit logged in the epochs of the tasks that count."""
-    tasks_of: dict[Path, set[int]] = {}
+    tasks_of: dict[tuple[Path, str], set[int]] = {}
     for step in learned:
-        tasks_of.setdefault(step.unit.path, set()).add(step.record.task)
-    for directory, tasks in tasks_of.items():
-        place = directory.relative_to(directory.parents[2]).as_posix()
+        tasks_of.setdefault((step.unit.path, step.unit.place), set()).add(step.record.task)
+    for (directory, place), tasks in tasks_of.items():
         for event in Tail(directory / EVENTS).read():
             if event.get("event") == "epoch" and event.get("task") in tasks:
                 yield {name: event.get(name) for name in _EPOCH} | {"unit": place}

@@ -71,15 +71,11 @@ def unit_anchor(place: str) -> str:
     return f"unit-{place.rpartition('-')[2]}"
 
 
-def _place(unit: UnitDirectory) -> str:
-    return f"{unit.definition.benchmark}/{unit.name}"
-
-
 def _unit(unit: UnitDirectory) -> UnitLine:
     tasks, seconds = unit.definition.tasks, unit.seconds()
     return UnitLine(
-        anchor=unit_anchor(_place(unit)),
-        place=_place(unit),
+        anchor=unit_anchor(unit.place),
+        place=unit.place,
         seed=unit.definition.seed,
         first=tasks[0],
         tasks=str(tasks[0]) if len(tasks) == 1 else f"{tasks[0]} to {tasks[-1]}",
@@ -96,7 +92,7 @@ def _tasks(frames: Frames, method: str) -> Iterator[TaskLine]:
             anchor = task_anchor(method, task)
             yield TaskLine(
                 anchor if place == 0 else f"{anchor}-seed-{seed}",
-                unit_anchor(_place(step.unit)),
+                unit_anchor(step.unit.place),
                 _cells(step, seed),
             )
 

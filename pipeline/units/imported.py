@@ -22,6 +22,7 @@ from pipeline.units.proven import prove
 from pipeline.units.records import DEFINITION, UnitDirectory, damage_named, open_unit, read_json
 from pipeline.units.store import RunStore
 from pipeline.units.tail import Tail
+from pipeline.units.unit import label, short
 
 ONCE = (DEFINITION, JOB, RESULT, EVENTS, SECONDS)
 """A finished unit's files beside two a task."""
@@ -86,8 +87,8 @@ def _named_unit(directory: Path) -> UnitDirectory:
     """The unit, if its directory's name and place are those of its unit.json."""
     unit = open_unit(directory)
     definition = unit.definition
-    alone = f"-task{definition.tasks[0]:02d}" if unit.alone else ""
-    own = (definition.benchmark, definition.method, f"seed{definition.seed}{alone}-{unit.key[:12]}")
+    name = f"{label(definition.seed, definition.tasks)}-{short(unit.key)}"
+    own = (definition.benchmark, definition.method, name)
     if directory.parts[-3:] != own:
         raise UserError(f"its unit.json is that of {'/'.join(own)}; bring the directory as it was learned")
     return unit
@@ -95,12 +96,12 @@ def _named_unit(directory: Path) -> UnitDirectory:
 
 def _check(unit: UnitDirectory, store: RunStore) -> None:
     """Raises UserError and ForgettingError for a unit that has no place or does not hold."""
-    place = store.root / unit.definition.benchmark / unit.name
+    place = store.root / unit.place
     if place.exists():
         raise _begun(place)
     start = unit.definition.start
-    if start and not list(place.parent.parent.glob(f"*/*-{start[:12]}/{RESULT}")):
-        raise UserError(f"it starts from unit {start[:12]}, which is not here; bring that one with it")
+    if start and not list(place.parent.parent.glob(f"*/*-{short(start)}/{RESULT}")):
+        raise UserError(f"it starts from unit {short(start)}, which is not here; bring that one with it")
     prove(unit.path)
     _check_records(unit)
 

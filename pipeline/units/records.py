@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from lsg.files import DamagedFileError
 from lsg.records import RESULT, SECONDS, RunDirectory
 from pipeline.errors import AGAIN, UserError
+from pipeline.units.unit import short
 
 DEFINITION = "unit.json"
 _SECONDS = TypeAdapter(dict[int, float])
@@ -136,6 +137,11 @@ class UnitDirectory:
         return f"{self.path.parent.name}/{self.path.name}"
 
     @property
+    def place(self) -> str:
+        """The directory within the store: digits/scratch/seed1-task03-0123456789ab."""
+        return f"{self.definition.benchmark}/{self.name}"
+
+    @property
     def alone(self) -> bool:
         """Whether the unit holds one task, as those of methods do whose tasks are independent networks."""
         return len(self.definition.tasks) == 1
@@ -197,11 +203,11 @@ def start_of(unit: UnitDirectory) -> UnitDirectory | None:
     start = unit.definition.start
     if start is None:
         return None
-    found = sorted(unit.path.parent.parent.glob(f"*/*-{start[:12]}"))
+    found = sorted(unit.path.parent.parent.glob(f"*/*-{short(start)}"))
     if len(found) != 1:
         raise UserError(
-            f"{unit.path} starts from unit {start[:12]}, of which {len(found)} directories exist beside it; "
-            f"{AGAIN}"
+            f"{unit.path} starts from unit {short(start)}, of which {len(found)} directories exist beside "
+            f"it; {AGAIN}"
         )
     return open_unit(found[0])
 

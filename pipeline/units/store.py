@@ -25,7 +25,7 @@ from pipeline.errors import UserError
 from pipeline.locks import try_lock
 from pipeline.units.code import method_digest
 from pipeline.units.records import DEFINITION, damage_named
-from pipeline.units.unit import Unit, data_digest
+from pipeline.units.unit import Unit, data_digest, short
 
 FAULT, LOCK = "error.txt", ".lock"
 Report = Callable[[dict[str, Any]], None]
@@ -47,7 +47,7 @@ class RunStore:
         return cls(root)
 
     def directory(self, unit: Unit) -> Path:
-        return self.root / unit.benchmark / unit.method / f"{unit.label}-{unit.key[:12]}"
+        return self.root / unit.benchmark / unit.method / f"{unit.label}-{short(unit.key)}"
 
     def relative(self, unit: Unit) -> str:
         """The unit's directory as written in tables: relative to the store, with forward slashes."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +16,8 @@ from typing import Any, Literal
 
 from lsg.protocol import Protocol
 
-DATA = Path("data/tasks")
+DATA = Path("data")
+"""Where the stages' files lie."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Unit:
     numerics: Numerics
     goals: dict[int, float] = field(default_factory=dict)
     start: Unit | None = None
-    prepared: Path = DATA
+    prepared: Path = DATA / "tasks"
     task_steps: tuple[int, ...] = ()
     macs: int = 0
 
@@ -91,12 +92,22 @@ class Unit:
     @property
     def label(self) -> str:
         """The unit in words, unique within its method and settings: seed1, or seed1-task03."""
-        return f"seed{self.seed}" + (f"-task{self.tasks[0]:02d}" if len(self.tasks) == 1 else "")
+        return label(self.seed, self.tasks)
 
     @property
     def name(self) -> str:
         """The unit as tables and messages call it: `scratch seed1-task03`."""
         return f"{self.method} {self.label}"
+
+
+def label(seed: int, tasks: Sequence[int]) -> str:
+    """A unit's seed, and its task where it holds one alone."""
+    return f"seed{seed}" + (f"-task{tasks[0]:02d}" if len(tasks) == 1 else "")
+
+
+def short(key: str) -> str:
+    """As much of a key as directories are named by."""
+    return key[:12]
 
 
 def data_digest(manifest: Mapping[str, Any]) -> str:

@@ -20,6 +20,7 @@ from pipeline.targets import targets
 from pipeline.tracking.tracker import MlflowTracker
 from pipeline.units.records import open_unit
 from pipeline.units.store import RunStore, run_unit
+from tests.pipeline import made_units as made
 from tests.pipeline.tiny_experiment import BENCHMARK, tiny_bench, tiny_params, tiny_plan
 
 VALIDATION, TEST = 0.5, 0.25
@@ -35,10 +36,9 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
         for task in job.tasks:
             better = 0.0 if job.method == "scratch" else 0.1 if task < 3 else -0.1
             reached = {"validation": VALIDATION + task / 100 + better, "test": TEST + task / 100 + better}
-            (directory / f"task_{task:02d}.json").write_text(json.dumps({"accuracy": reached}))
-        result: dict[str, Any] = {"tasks": [], "matrix": {}}
-        (directory / "result.json").write_text(json.dumps(result))
-        return result
+            made.learn(directory, task, [reached["test"]] * (job.tasks.index(task) + 1), accuracy=reached)
+        made.finish(directory)
+        return {}
 
     monkeypatch.setattr(sequence, "learn_sequence", learned)
     monkeypatch.setenv("CL_LSG_TRACKING", "off")
@@ -158,9 +158,9 @@ def test_methods_alone_change_no_goals(bench: Bench) -> None:
 
 def test_a_split_that_is_empty_cannot_be_a_goal(bench: Bench) -> None:
     def emptied(job: sequence.Job, directory: Path, *_others: object) -> None:
-        for task in job.tasks:
-            (directory / f"task_{task:02d}.json").write_text('{"accuracy": {"test": 0.5}}')
-        (directory / "result.json").write_text('{"tasks": [], "matrix": {}}')
+        for place, task in enumerate(job.tasks, 1):
+            made.learn(directory, task, [0.5] * place, accuracy={"test": 0.5})
+        made.finish(directory)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sequence, "learn_sequence", emptied)
