@@ -7,7 +7,7 @@ import pandas as pd
 
 from pipeline.report.frames import Frames
 from pipeline.report.layout import percent, times
-from pipeline.report.statistics import CONFIDENCE, REFERENCE, SUBJECT, Estimate, estimate, totals
+from pipeline.report.statistics import CONFIDENCE, REFERENCE, SUBJECT, Estimate, estimate, means, totals
 
 TIE = 1e-9
 """Numbers so near are equal but for rounding."""
@@ -18,18 +18,16 @@ often happen to have the same small one, which says nothing of their spread."""
 
 def lead(frames: Frames) -> list[str]:
     """Best average and what is level with it, smallest size, CL-LSG against Scratch; means over seeds."""
-    table = totals(frames)
-    return list(_sentences(frames, table))
+    return list(_sentences(totals(frames), means(frames)))
 
 
-def _sentences(frames: Frames, table: pd.DataFrame) -> Iterator[str]:
-    means = table.drop(columns="seed").groupby("method", sort=False).mean().loc[frames.methods]
-    best = str(means["average"].idxmax())
+def _sentences(table: pd.DataFrame, by_method: pd.DataFrame) -> Iterator[str]:
+    best = str(by_method["average"].idxmax())
     yield f"Highest average accuracy: {best}, {_reached(table, best)}{level_with(table, best)}."
-    smallest = means.index[means["size"] <= means["size"].min() + TIE]
+    smallest = by_method.index[by_method["size"] <= by_method["size"].min() + TIE]
     yield f"Smallest: {'; '.join(f'{name}, {_reached(table, name)}' for name in smallest)}."
-    if SUBJECT in means.index:
-        one, other = means.loc[SUBJECT], means.loc[REFERENCE]
+    if SUBJECT in by_method.index:
+        one, other = by_method.loc[SUBJECT], by_method.loc[REFERENCE]
         yield (
             f"{SUBJECT}: {_reached(table, SUBJECT)}; {beside_reference(table)}, "
             f"with {100 * one['size'] / other['size']:.3g} % of its weights and "

@@ -46,7 +46,7 @@ def totals(frames: Frames) -> pd.DataFrame:
     alone = {
         seed: {step.record.task: step.row[step.record.task] for step in learned}
         for (method, seed), learned in frames.runs.items()
-        if method == "scratch"
+        if method == REFERENCE
     }
     for (method, seed), learned in frames.runs.items():
         spent = frames.cost[(frames.cost["method"] == method) & (frames.cost["seed"] == seed)]
@@ -55,6 +55,12 @@ def totals(frames: Frames) -> pd.DataFrame:
         transfer = {"forward_transfer": forward_transfer(matrix, alone[seed])}
         rows.append({"method": method, "seed": seed} | measures(learned) | transfer | work)
     return pd.DataFrame(rows)
+
+
+def means(frames: Frames) -> pd.DataFrame:
+    """Means over seeds of every total, a row a method."""
+    table = totals(frames).drop(columns="seed").groupby("method", sort=False).mean()
+    return table.loc[frames.methods]
 
 
 def metrics(frames: Frames) -> dict[str, float]:

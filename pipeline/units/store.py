@@ -10,7 +10,7 @@ import json
 import logging
 import os
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import Any
 import lsg
 from lsg import sequence
 from lsg.data import TaskFolder, TaskSource
+from lsg.events import Report
 from lsg.files import DamagedFileError, read_json, write_bytes
 from lsg.records import RESULT, RunDirectory
 from pipeline.errors import UserError
@@ -28,7 +29,6 @@ from pipeline.units.records import DEFINITION, damage_named
 from pipeline.units.unit import Unit, data_digest, short
 
 FAULT, LOCK = "error.txt", ".lock"
-Report = Callable[[dict[str, Any]], None]
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from matplotlib.figure import Figure
 
 from pipeline.report.figures.plot import WIDTH, Plot, accuracy_axis, legend
-from pipeline.report.figures.points import device, halves, log_axis, means, scatter, untimed
+from pipeline.report.figures.points import device, halves, log_axis, scatter, timed, untimed
 from pipeline.report.layout import conditions
 from pipeline.report.material import Material
 
@@ -11,7 +11,7 @@ from pipeline.report.material import Material
 def cost(material: Material) -> Plot | None:
     """Average accuracy against seconds, and against multiply-accumulates."""
     frames = material.frames
-    table = means(frames)
+    table = timed(frames)
     if table.empty:
         return None
     figure = Figure(figsize=(WIDTH, 3.9), layout="constrained")

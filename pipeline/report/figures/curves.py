@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from lsg.methods.cl_lsg import GROW
 from pipeline.report.figures.plot import PERCENT, WIDTH, Plot, first_seed, legend
 from pipeline.report.material import Material
 from pipeline.report.style import MUTED, lines
@@ -17,7 +18,6 @@ GROWTH = ("grow-target", "grow")
 SPARSE = ("cl-lsg", "grow+sel+lsg")
 """Methods of either kind; the first that the experiment has is drawn."""
 UNLOGGED = "Test accuracy after each epoch is logged, and then shown instead, where train.curves is on. "
-_GROW_STAGE = 2
 _MARKERS = 8
 
 
@@ -55,7 +55,7 @@ def curves(material: Material) -> Plot | None:
 
 def common_task(epochs: pd.DataFrame, methods: Iterable[str]) -> int | None:
     """The first task after task 1 at which all grow, else task 1, which always grows; None without epochs."""
-    growing = epochs[epochs["stage"] == _GROW_STAGE]
+    growing = epochs[epochs["stage"] == GROW]
     grown = [set(growing[growing["method"] == method]["task"]) for method in methods]
     common = sorted(set.intersection(*grown)) if grown else []
     return next((task for task in common if task > 1), common[0] if common else None)
@@ -70,7 +70,7 @@ def _draw(panels: Sequence[Axes], rows: pd.DataFrame, accuracy: str, look: dict[
     number = np.arange(1, len(rows) + 1)
     offered = rows["candidates"].astype(float)
     on = rows["gates_on"].astype(float) / offered.where(offered > 0)
-    before = int((rows["stage"] < _GROW_STAGE).sum())
+    before = int((rows["stage"] < GROW).sum())
     for axes, values in zip(panels, (rows[accuracy], rows["train_loss"], on), strict=True):
         spread = {"markevery": -(-len(rows) // _MARKERS), "markersize": 4}
         axes.plot(number, values.astype(float), **look | spread)

@@ -8,7 +8,7 @@ from matplotlib.ticker import LogLocator
 from numpy.typing import NDArray
 
 from pipeline.report.figures.plot import TIMES, WIDTH, Plot, accuracy_axis, legend
-from pipeline.report.figures.points import device, halves, log_axis, means, scatter, untimed
+from pipeline.report.figures.points import device, halves, log_axis, scatter, timed, untimed
 from pipeline.report.material import Material
 from pipeline.report.style import MUTED, TEXT
 
@@ -19,7 +19,7 @@ BETTER = {"average": 1, "size": -1, "seconds": -1}
 def pareto(material: Material) -> Plot | None:
     """Size against accuracy and size against seconds; the methods that none beats in all three are ringed."""
     frames = material.frames
-    table = means(frames)
+    table = timed(frames)
     if len(table) < 2:
         return None
     figure = Figure(figsize=(WIDTH, 3.9), layout="constrained")

@@ -8,21 +8,20 @@ from matplotlib.axis import Axis
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from pipeline.report.frames import Frames
-from pipeline.report.statistics import estimate, totals
+from pipeline.report.statistics import estimate, means, totals
 from pipeline.report.style import lines
 
 FEW = 4
 """Most numbers at an axis that is too short for its powers of ten."""
 
 
-def means(frames: Frames) -> pd.DataFrame:
+def timed(frames: Frames) -> pd.DataFrame:
     """Means over seeds of every total, a row a method of which all seconds are known."""
-    table = totals(frames).drop(columns="seed").groupby("method", sort=False).mean()
-    return table.loc[frames.methods].dropna(subset="seconds")
+    return means(frames).dropna(subset="seconds")
 
 
 def untimed(frames: Frames, shown: pd.DataFrame) -> str:
-    """Says which methods `shown`, which is `means(frames)`, leaves out."""
+    """Says which methods `shown`, which is `timed(frames)`, leaves out."""
     missing = [method for method in frames.methods if method not in shown.index]
     return f"Not shown, as their seconds are not known: {', '.join(missing)}. " if missing else ""
 

@@ -6,9 +6,9 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.colors import ListedColormap
 
+from pipeline.report.statistics import SUBJECT
 from pipeline.report.style import MUTED, SCALE, STRIPE
 
-FIRST = "cl-lsg"
 DARKEST = 0.12  # where on the scale task 1 stands, so that it stands out from dark ground too
 FREE: dict[str, Any] = {
     "facecolor": STRIPE.light,
@@ -21,7 +21,7 @@ FREE: dict[str, Any] = {
 
 def shown_method(found: Mapping[str, object]) -> str:
     """The method whose kernels are drawn: CL-LSG if it is there."""
-    return FIRST if FIRST in found else next(iter(found))
+    return SUBJECT if SUBJECT in found else next(iter(found))
 
 
 def task_colours(tasks: int) -> ListedColormap:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
+from lsg.methods.cl_lsg import GROW
 from pipeline.report.layout import NOTHING
 from pipeline.report.paired import Verdict, paired
 from pipeline.report.paper import measured
@@ -20,7 +21,6 @@ ONE_ORDER = '"DEN and CPG which require one order more training time"'
 LOWER_LOSS = '"LSG method can always achieve lower loss values" (proposition A.1), read as training loss'
 SMALLER = '"LSG ... also reduce the model size by involving kernel-wise sparsity"'
 WITH, WITHOUT = "grow+sel+lsg", "grow+sel"
-_GROWTH_STAGE = 2
 
 
 def speed(known: Evidence) -> Iterator[Finding]:
@@ -98,7 +98,7 @@ def _losses(known: Evidence, method: str) -> pd.DataFrame:
     rows = {
         seed: {
             step.record.task: next(
-                (stage.train_loss for stage in step.record.stages if stage.stage == _GROWTH_STAGE), None
+                (stage.train_loss for stage in step.record.stages if stage.stage == GROW), None
             )
             for step in learned
         }
