@@ -9,7 +9,7 @@ from typing import Any
 def require(condition: bool, name: str, value: object, allowed: str) -> None:
     """Raise ValueError unless `condition` holds."""
     if not condition:
-        raise ValueError(f"{name} must be {allowed}, not {value!r}")
+        raise ValueError(f"{name} is {value!r}; allowed: {allowed}")
 
 
 def require_one_of(name: str, value: object, allowed: Collection[str]) -> None:

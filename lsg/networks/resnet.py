@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from lsg.networks.architecture import CLASSES, HEAD, IMAGE, Architecture, Layer, Widths
 from lsg.networks.norm import BatchNorm2d
+from lsg.settings import require
 
 STAGES = 4
 BLOCKS = 2
@@ -82,8 +83,7 @@ class ResNet(nn.Module):
 
 def resnet18(image_shape: tuple[int, int, int], width: int = 64) -> Architecture:
     """ResNet18 for any image size; `width` channels in the first stage, doubled in each further one."""
-    if width < 1:
-        raise ValueError(f"network.width must be 1 or more, not {width}")
+    require(width >= 1, "network.width", width, "1 or more")
     channels, height, breadth = image_shape
     side = (halved(height), halved(breadth))
     layers = [Layer("stem", IMAGE, "stage1", 9, side[0] * side[1])]

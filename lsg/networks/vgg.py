@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from lsg.networks.architecture import CLASSES, HEAD, IMAGE, Architecture, Layer, Widths
 from lsg.networks.norm import BatchNorm2d
+from lsg.settings import require
 
 BLOCKS = ((1, 1), (2, 2), (4, 4, 4), (8, 8, 8), (8, 8, 8))
 """Channels of each layer, in widths of the first block."""
@@ -87,10 +88,8 @@ def _require_fit(height: int, breadth: int, hidden: int, width: int) -> None:
             f"vgg16-bn needs image sides that are multiples of 32, not {height}x{breadth}; set "
             "data.image_size to one, or take another network"
         )
-    if hidden < 0:
-        raise ValueError(f"network.hidden must be 0 (linear head) or more, not {hidden}")
-    if width < 1:
-        raise ValueError(f"network.width must be 1 or more, not {width}")
+    require(hidden >= 0, "network.hidden", hidden, "0 (linear head) or more")
+    require(width >= 1, "network.width", width, "1 or more")
 
 
 def _places() -> Iterator[tuple[int, int, str, int]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lsg.settings import require
 from pipeline.benchmarks import SOURCES, orders
 
 ORDERS = ("given", "superclass", "seeded")
@@ -43,52 +44,47 @@ class DataSettings:
     image_size: int | None = None
 
     def __post_init__(self) -> None:
-        _need(self.source in SOURCES, "source", self.source, f"one of {', '.join(SOURCES)}")
-        _need(self.order in ORDERS, "order", self.order, f"one of {', '.join(ORDERS)}")
-        _need(0 <= self.validation < 1, "validation", self.validation, "a share from 0 to below 1")
-        _need(
+        require(self.source in SOURCES, "source", self.source, f"one of {', '.join(SOURCES)}")
+        require(self.order in ORDERS, "order", self.order, f"one of {', '.join(ORDERS)}")
+        require(0 <= self.validation < 1, "validation", self.validation, "a share from 0 to below 1")
+        require(
             0 <= self.test < 1 or (self.test >= 1 and float(self.test).is_integer()),
             "test",
             self.test,
             "a share from 0 to below 1, or a whole number of images a class",
         )
-        _need(0 <= self.split_seed < 2**63, "split_seed", self.split_seed, "0 to 2^63 - 1")
+        require(0 <= self.split_seed < 2**63, "split_seed", self.split_seed, "0 to 2^63 - 1")
         self._check_source()
         self._check_tasks()
 
     def _check_source(self) -> None:
         source = SOURCES[self.source]
         if source.folder == "unused":
-            _need(self.folder is None, "folder", self.folder, f"null: {self.source} reads no folder")
+            require(self.folder is None, "folder", self.folder, f"null: {self.source} reads no folder")
         if source.folder == "required":
-            _need(bool(self.folder), "folder", self.folder, f"the folder with the images of {self.source}")
+            require(bool(self.folder), "folder", self.folder, f"the folder with the images of {self.source}")
         if self.image_size is not None:
-            _need(source.resizes, "image_size", self.image_size, f"null: {self.source} has one size")
-            _need(8 <= self.image_size <= 1024, "image_size", self.image_size, "8 to 1024, or null")
+            require(source.resizes, "image_size", self.image_size, f"null: {self.source} has one size")
+            require(8 <= self.image_size <= 1024, "image_size", self.image_size, "8 to 1024, or null")
 
     def _check_tasks(self) -> None:
         if self.tasks is None:
             count = self.classes_per_task
-            _need(count is not None, "classes_per_task", count, "a number from 2 on, or name a tasks file")
-            _need(count is not None and count >= 2, "classes_per_task", count, "a number from 2 on")
+            require(count is not None, "classes_per_task", count, "a number from 2 on, or name a tasks file")
+            require(count is not None and count >= 2, "classes_per_task", count, "a number from 2 on")
         else:
             listed = "null: the tasks file lists the classes"
-            _need(self.classes_per_task is None, "classes_per_task", self.classes_per_task, listed)
-            _need(self.order == "given", "order", self.order, "given: the tasks file orders the classes")
+            require(self.classes_per_task is None, "classes_per_task", self.classes_per_task, listed)
+            require(self.order == "given", "order", self.order, "given: the tasks file orders the classes")
             ordered = "null: the tasks file orders the tasks"
-            _need(self.task_order is None, "task_order", self.task_order, ordered)
+            require(self.task_order is None, "task_order", self.task_order, ordered)
         if self.task_order is not None:
             fault = orders.fault(self.source, self.order, self.task_order)
-            _need(fault is None, "task_order", self.task_order, str(fault))
+            require(fault is None, "task_order", self.task_order, str(fault))
         if self.order == "seeded":
             seed = self.order_seed
-            _need(
+            require(
                 seed is not None and 0 <= seed < 2**32, "order_seed", seed, "0 to 2^32 - 1 with order: seeded"
             )
         else:
-            _need(self.order_seed is None, "order_seed", self.order_seed, "null unless order is seeded")
-
-
-def _need(holds: bool, field: str, value: object, allowed: str) -> None:
-    if not holds:
-        raise ValueError(f"{field} is {value!r}; allowed: {allowed}")
+            require(self.order_seed is None, "order_seed", self.order_seed, "null unless order is seeded")

@@ -134,7 +134,7 @@ def test_vgg_refuses_what_its_pooling_cannot_halve() -> None:
 
 def test_no_network_has_a_first_layer_of_no_channels() -> None:
     for name, shape in (("vgg16-bn", RGB32), ("resnet18", RGB84)):
-        with pytest.raises(ValueError, match="width must be 1 or more, not 0"):
+        with pytest.raises(ValueError, match="width is 0; allowed: 1 or more"):
             NETWORKS[name](shape, width=0)
 
 

@@ -69,5 +69,5 @@ def test_losses_are_near_those_of_float32_and_all_that_is_kept_is_float32(
 
 
 def test_an_unknown_precision_is_one_clear_error() -> None:
-    with pytest.raises(ValueError, match="precision must be one of float32, bfloat16, not 'float16'"):
+    with pytest.raises(ValueError, match="precision is 'float16'; allowed: one of float32, bfloat16"):
         TrainSettings(precision="float16")  # type: ignore[arg-type]

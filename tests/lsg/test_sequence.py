@@ -387,7 +387,7 @@ def test_another_job_does_not_go_on_in_this_directory(data: Path, tmp_path: Path
 
 @pytest.mark.parametrize("tasks", [(), (2, 1), (1, 1)])
 def test_tasks_are_numbers_that_rise(data: Path, tasks: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match="tasks must be one or more numbers that rise"):
+    with pytest.raises(ValueError, match="; allowed: one or more numbers that rise"):
         job(data, tasks=tasks)
 
 

@@ -178,7 +178,7 @@ def test_images_that_the_network_does_not_take_are_refused() -> None:
     [
         (
             "learn.cl-lsg.cap=0.0001",
-            r"digits, learn\.cl-lsg: cap must be at least the size of the seed network",
+            r"digits, learn\.cl-lsg: cap is \S+; allowed: at least the size of the seed network",
         ),
         ("train.crop_padding=8", r"digits, train\.crop_padding: is 8; allowed: less than the 8 pixels"),
     ],
