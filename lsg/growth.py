@@ -18,7 +18,7 @@ from lsg.workspace import Workspace
 
 FULL_CHUNK = 0.8
 PARTS = 16
-"""Where a chunk is too large for the room that is left, the largest number of its sixteenths comes."""
+"""Where chunks are too large for the room that is left, the largest number of their sixteenths comes."""
 
 
 @dataclass(frozen=True)
@@ -30,16 +30,30 @@ class Room:
     weights: float
 
     def opened(self, widths: Widths, streams: Collection[str], chunk: float) -> dict[str, int]:
-        """These widths and a chunk, a share of the 1x channels, in each of the streams, as far as it fits."""
+        """These widths and a chunk, a share of the 1x channels, in each of the streams, as far as it fits.
+
+        All get the same sixteenths of their chunks. Then each in turn, in the network's order, takes what of
+        its chunk still fits: one that is expensive does not keep the others from growing.
+        """
         chunks = widths_at(self.architecture, chunk)
+        asked = [stream for stream in self.architecture.streams if stream in streams]
+        wider = self._taken(widths, dict(widths), chunks, asked)
+        for stream in asked:
+            wider = self._taken(widths, wider, chunks, [stream])
+        return wider
+
+    def _taken(
+        self, widths: Widths, wider: dict[str, int], chunks: Widths, streams: list[str]
+    ) -> dict[str, int]:
+        """`wider` with the most sixteenths of the streams' chunks, counted from `widths` on, that fit."""
         for part in range(PARTS, 0, -1):
-            wider = dict(widths)
-            for stream in streams:
-                wanted = widths[stream] + math.floor(chunks[stream] * part / PARTS + 0.5)
-                wider[stream] = max(widths[stream], min(wanted, self.widths[stream]))
-            if self.architecture.weights(wider) <= self.weights:
-                return wider
-        return dict(widths)
+            asked = {
+                stream: widths[stream] + math.floor(chunks[stream] * part / PARTS + 0.5) for stream in streams
+            }
+            taken = wider | {s: max(wider[s], min(count, self.widths[s])) for s, count in asked.items()}
+            if self.architecture.weights(taken) <= self.weights:
+                return taken
+        return wider
 
 
 @dataclass

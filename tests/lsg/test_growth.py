@@ -97,6 +97,8 @@ def test_a_chunk_is_as_large_as_the_weights_allow() -> None:
     assert opened(487) == half | {"hidden": 7}
     assert opened(math.inf) == {"outer": 6, "inner": 6, "hidden": 12}
     assert opened(140) == widths
+    # A sixteenth of all is one of hidden, 148; then one of inner, 184, two of hidden; one of outer is 222.
+    assert opened(200) == {"outer": 2, "inner": 3, "hidden": 7}
     assert opened(140 + 4 * 2 * 3, ["hidden"]) == widths | {"hidden": 7}
 
 
@@ -121,6 +123,13 @@ def test_what_is_opened_stays_within_the_room_and_takes_what_it_can(
     assert wider == widths or architecture.weights(wider) <= weights
     if architecture.weights(everything) <= weights:
         assert wider == everything
+    for stream in streams:  # none could take a further sixteenth of its chunk
+        size = max(1, math.floor(architecture.streams[stream] * chunk + 0.5))
+        parts = {
+            min(widths[stream] + math.floor(size * part / 16 + 0.5), widest[stream]) for part in range(17)
+        }
+        more = min((count for count in parts if count > wider[stream]), default=None)
+        assert more is None or architecture.weights(wider | {stream: more}) > weights
 
 
 def test_growing_moves_nothing_that_was_there() -> None:
