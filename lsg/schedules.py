@@ -48,6 +48,11 @@ class MaskRates:
             all(factor >= 0 for factor in self.factors), "mask_lr_factors", self.factors, "0 or more each"
         )
 
+    def without_rest(self) -> MaskRates:
+        """The same without drops to 0: masks rest for weights to settle, which is no use where none moves."""
+        kept = [(drop, factor) for drop, factor in zip(self.drops, self.factors, strict=True) if factor]
+        return MaskRates(self.lr, tuple(drop for drop, _ in kept), tuple(factor for _, factor in kept))
+
     def at(self, epoch: int, epochs: int) -> float:
         """The rate in this epoch (from 1)."""
         passed = drops_before(epoch, epochs, self.drops)

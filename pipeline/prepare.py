@@ -72,7 +72,7 @@ def _replaced(
             "task_order": list(numbered(settings.order, settings.task_order, len(records))),
             "image_shape": list(images.train_images.shape[1:]),
             "split_seed": settings.split_seed,
-            "digest": digest.of_json([record["digest"] for record in records]),
+            "digest": digest.of_json(records),
             "tasks": records,
         }
         write_json(partial / MANIFEST, manifest)

@@ -72,7 +72,7 @@ class ClLsgSettings:
     grow_from: where stage 2 begins: `reused` = where stage 1 ended | `picked` = where stage 1 began.
     noise: of kernel masks, `logit` | `eq5` | `none`.
     mask_lr, mask_lr_drops, mask_lr_factors: Adam's rate for masks and gates, and its factor from each of
-        these shares of the epochs on.
+        these shares of the epochs on; a factor of 0 only in stages that train kernels.
     """
 
     seed_fraction: float = 0.125
@@ -230,8 +230,16 @@ class ClLsg(Banked):
         mask_penalty = 0.0 if self.bank.tasks else settings.mask_penalty
         masking = Masking(settings.noise, gates, settings.penalty, mask_penalty)
         training = MaskedTraining(workspace, masking, train.weight_decay, growth)
-        trainer.run(Stage(number, settings.mask_rates()), training, task)
+        rates = settings.mask_rates()
+        rests = self._trains_weights(workspace)
+        trainer.run(Stage(number, rates if rests else rates.without_rest()), training, task)
         return training.workspace
+
+    def _trains_weights(self, workspace: Workspace) -> bool:
+        """Whether any kernel but the head's may be trained, which is not so without released ones."""
+        trainable = workspace.trainable
+        grids = (workspace.table.kernel_grid(trainable, layer.name) for layer in self.architecture.layers)
+        return any(bool(grid.any()) for grid in grids)
 
     def _seed(self, task: Task, trainer: Trainer) -> Workspace:
         """The seed network: every kernel new, trainable and masked."""

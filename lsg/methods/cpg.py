@@ -90,7 +90,7 @@ class CpgSettings:
         few = self.grow_step > 0 and (self.cap - 1) / self.grow_step < MOST_ATTEMPTS - 1
         require(few, "grow_step", self.grow_step, f"over 0, with fewer than {MOST_ATTEMPTS} steps to the cap")
         require(0 <= self.train_accuracy <= 1, "train_accuracy", self.train_accuracy, "from 0 to 1")
-        MaskRates(self.mask_lr, self.mask_lr_drops, self.mask_lr_factors)  # checks them
+        self.mask_rates()
         levels = is_rising(self.levels) and len(self.levels) < RETRAIN - COMPACT
         require(levels, "levels", self.levels, "rising sparsities between 0 and 1")
         require(self.level_epochs > 0, "level_epochs", self.level_epochs, "over 0")
@@ -99,6 +99,9 @@ class CpgSettings:
         require(self.prune_lr > 0, "prune_lr", self.prune_lr, "over 0")
         require(self.retrain_epochs > 0, "retrain_epochs", self.retrain_epochs, "over 0")
         require(self.retrain_mask_lr >= 0, "retrain_mask_lr", self.retrain_mask_lr, "0 or more")
+
+    def mask_rates(self) -> MaskRates:
+        return MaskRates(self.mask_lr, self.mask_lr_drops, self.mask_lr_factors)
 
 
 def multipliers(cap: float, step: float) -> list[float]:
@@ -249,10 +252,7 @@ class Cpg(SingleWeights):
     def _attempt(self, stage: int, widths: Widths, task: Task, trainer: Trainer) -> Solution:
         """Pick earlier weights and train all others at these widths."""
         start, settings = self.start(task, widths), self.settings
-        pairs = list(zip(settings.mask_lr_drops, settings.mask_lr_factors, strict=True))
-        if not self.owned(start):
-            pairs = [(drop, factor) for drop, factor in pairs if factor]
-        rates = MaskRates(settings.mask_lr, tuple(d for d, _ in pairs), tuple(f for _, f in pairs))
+        rates = settings.mask_rates() if self.owned(start) else settings.mask_rates().without_rest()
         training = WeightTraining(self.workspace(start, trainer, True), trainer.settings.weight_decay)
         trainer.run(Stage(stage, rates), training, task)
         return self.solution(training.workspace)

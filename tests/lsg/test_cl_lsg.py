@@ -22,7 +22,7 @@ from lsg.networks import NETWORKS
 from lsg.networks.architecture import HEAD
 from lsg.schedules import MaskRates, drops_before
 from lsg.train_settings import TrainSettings
-from lsg.training import Trainer
+from lsg.training import Stage, Trainer
 from lsg.update import Masking
 from lsg.widths import cap_widths, widths_at
 from lsg.workspace import Workspace
@@ -100,6 +100,35 @@ def test_without_retraining_released_kernels_stay_shut(tmp_path: Path) -> None:
     method.learn(tiny_task(2), 0.0, trainer(tmp_path))
     for name, grid in free.items():
         assert (method.bank.owners[name][grid] == FREE).all()
+
+
+@pytest.mark.parametrize(
+    ("parts", "released", "factors"),
+    [({}, True, (0.2, 0.0)), ({"retrain": False}, True, (0.2,)), ({}, False, (0.2,))],
+)
+def test_masks_rest_only_for_kernels_that_are_trained(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    parts: dict[str, bool],
+    released: bool,
+    factors: tuple[float, ...],
+) -> None:
+    """Stage 1 of task 2, with and without released kernels; then stage 2, whose candidates are trained."""
+    method = learned(tmp_path, **parts)
+    if not released:
+        for owners in method.bank.owners.values():
+            owners.clamp_(min=1)
+    seen: list[tuple[float, ...]] = []
+    run = Trainer.run
+
+    def noted(self: Trainer, stage: Stage, *rest: Any) -> None:
+        seen.append(stage.mask_rates.factors)
+        run(self, stage, *rest)
+
+    monkeypatch.setattr(Trainer, "run", noted)
+    (tmp_path / "task2").mkdir()
+    method.learn(tiny_task(2), 1.01, trainer(tmp_path / "task2"))
+    assert seen == [factors, (0.2, 0.0)]
 
 
 def test_a_released_kernel_that_no_gradient_reaches_stays_released(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from pipeline import commands
 from pipeline.cli import main
 from pipeline.errors import UserError
 from pipeline.execution.board import UnitsFailed
+from pipeline.params import load_params, resolve
 from tests.pipeline.tiny_experiment import ROOT, prepared_digits
 
 HEAVY = ("torch", "ray", "mlflow", "pandas", "numpy", "pydantic")
@@ -400,6 +401,9 @@ def test_the_papers_plan_leaves_out_what_has_no_images_and_says_so(
     assert main(["plan", "--paper", "--overrides"]) == 0
     overrides = capsys.readouterr().out.split()
     assert overrides[:2] == ["-S", "benchmarks=[cifar100-split,cifar100-superclass]"]
+    params = load_params(overrides=overrides[1::2])
+    left = {name: resolve(params, name).data.validation for name in ("cifar100-superclass", "miniimagenet")}
+    assert left == {"cifar100-superclass": 0.0, "miniimagenet": 0.05}  # 2500 and 2375 images to train on
     assert main(["status", *overrides]) == 0
     assert main(["plan", "--paper", "--overrides", "-S", "train.epochs=1"]) == 0
     assert capsys.readouterr().out.split()[-2:] == ["-S", "train.epochs=1"]

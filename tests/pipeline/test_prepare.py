@@ -214,3 +214,18 @@ def test_the_digest_changes_with_the_images_of_any_task(tmp_path: Path) -> None:
     other = prepare("digits", replace(DIGITS, split_seed=2), tmp_path / "b")
     assert one["digest"] != other["digest"]
     assert all(a["digest"] != b["digest"] for a, b in zip(one["tasks"], other["tasks"], strict=True))
+
+
+def test_the_digest_changes_with_a_class_s_name(tmp_path: Path) -> None:
+    noise = np.random.default_rng(1)
+    for split, name, number in itertools.product(("train", "test"), "ab", range(4)):
+        pixels = noise.integers(256, size=(8, 8, 3), dtype=np.uint8)
+        for folder, shown in (("one", name), ("other", name.upper())):
+            write_png(tmp_path / folder / split / shown / f"{number}.png", pixels)
+    made = [
+        prepare("mine", DataSettings("folder", str(tmp_path / folder), classes_per_task=2), tmp_path / "out")
+        for folder in ("one", "other")
+    ]
+    tasks = [manifest["tasks"][0] for manifest in made]
+    assert tasks[0]["digest"] == tasks[1]["digest"]
+    assert made[0]["digest"] != made[1]["digest"]
