@@ -72,6 +72,9 @@ class MaskedTraining:
     def step(self, rate: float, mask_rate: float, uniform: Uniform) -> None:
         self.update.step(rate, mask_rate, uniform)
 
+    def end_epoch(self) -> None:
+        self.update.end_epoch()
+
     def progress(self) -> dict[str, Any]:
         workspace, architecture = self.workspace, self.workspace.architecture
         scores = workspace.gate_logit.value[workspace.candidate]

@@ -31,8 +31,11 @@ class Optimizer(Protocol):
     @property
     def slots(self) -> tuple[str, ...]: ...
 
-    def pause(self, state: Mapping[str, Tensor], moving: Tensor) -> None:
-        """Settle the state of what does not move in the steps to come; `moving` are booleans."""
+    def pause(self, state: Mapping[str, Tensor], moving: Tensor) -> dict[str, Tensor]:
+        """Settle the state of what does not move in the steps to come; `moving` are booleans.
+
+        Returns what is taken out of the state for that time, by slot, to be added to it again afterwards.
+        """
 
     def step(
         self,
@@ -64,6 +67,12 @@ def ones(count: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     return torch.ones(count, dtype=dtype, device=device)
 
 
+def give_back(state: Mapping[str, Tensor], aside: dict[str, Tensor]) -> None:
+    """Add to the state what `Optimizer.pause` took out of it, and forget that."""
+    for slot in list(aside):
+        state[slot].add_(aside.pop(slot))
+
+
 def add_decay(gradient: Tensor, value: Tensor, decay: Tensor | float) -> None:
     """Add the gradient of weight decay."""
     if isinstance(decay, float):
@@ -84,7 +93,8 @@ def move(value: Tensor, direction: Tensor, rate: float, moving: Tensor | None) -
 class SGD:
     """Stochastic gradient descent with Nesterov momentum and coupled weight decay (CPG's settings).
 
-    Torch's fused step, which goes through memory once. What pauses begins again without momentum.
+    Torch's fused step, which goes through memory once. It moves whatever has momentum, so that of what pauses
+    is put aside.
     """
 
     momentum: float = 0.9
@@ -93,9 +103,12 @@ class SGD:
     def slots(self) -> tuple[str, ...]:
         return ("velocity",) if self.momentum else ()
 
-    def pause(self, state: Mapping[str, Tensor], moving: Tensor) -> None:
-        for velocity in state.values():
-            velocity.copy_(torch.where(moving, velocity, 0.0))
+    def pause(self, state: Mapping[str, Tensor], moving: Tensor) -> dict[str, Tensor]:
+        aside = {slot: torch.where(moving, 0.0, velocity) for slot, velocity in state.items()}
+        aside = {slot: paused for slot, paused in aside.items() if bool(paused.any())}
+        for slot, paused in aside.items():
+            state[slot].sub_(paused)
+        return aside
 
     def step(
         self,
@@ -138,8 +151,9 @@ class Adam:
     def slots(self) -> tuple[str, ...]:
         return ("mean", "square", "correction1", "correction2")
 
-    def pause(self, state: Mapping[str, Tensor], moving: Tensor) -> None:
+    def pause(self, state: Mapping[str, Tensor], moving: Tensor) -> dict[str, Tensor]:
         """All of it stays: an entry goes on where it stopped."""
+        return {}
 
     def step(
         self,

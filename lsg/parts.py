@@ -27,12 +27,14 @@ class Moving:
 
     moving: 1 for those that move, 0 for others, or a column of these; None where all move.
     rests: none moves.
+    aside: what the optimizer took out of the state of others for as long as they do not move.
     """
 
     value: Tensor
     state: dict[str, Tensor]
     moving: Tensor | None
     rests: bool
+    aside: dict[str, Tensor]
 
 
 @dataclass
@@ -180,10 +182,8 @@ def _moving(
 ) -> Moving:
     rests = not bool(moving.any())
     state = {slot: view(tensor) for slot, tensor in trained.state.items()}
-    optimizer.pause(state, moving)
-    return Moving(
-        view(trained.value), state, None if rests else moving_or_none(moving, trained.value.dtype), rests
-    )
+    factor = None if rests else moving_or_none(moving, trained.value.dtype)
+    return Moving(view(trained.value), state, factor, rests, aside=optimizer.pause(state, moving))
 
 
 def _number_or_column(decay: Tensor) -> Tensor | float | None:

@@ -55,6 +55,9 @@ class PlainTraining:
     def begin_epoch(self, epoch: int, uniform: Uniform) -> None:
         """Nothing is drawn."""
 
+    def end_epoch(self) -> None:
+        """Nothing stands for an epoch alone."""
+
     def step(self, rate: float, mask_rate: float, uniform: Uniform) -> None:
         for group in self.optimizer.param_groups:
             group["lr"] = mask_rate if group.get("mask") else rate

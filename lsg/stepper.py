@@ -58,6 +58,7 @@ class Stepper:
         step = self._repeating(partial(self.step, rate, mask_rate), (rate, mask_rate))
         for rows in self.batches.rows(epoch):
             step(rows)
+        self.trainee.end_epoch()
         return float(self.loss), int(self.hits)
 
     def _repeating(self, step: Step, rates: tuple[float, float]) -> Step:

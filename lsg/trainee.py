@@ -39,6 +39,9 @@ class Trainee(Protocol):
     def step(self, rate: float, mask_rate: float, uniform: Uniform) -> None:
         """One step from the gradients, which are then cleared."""
 
+    def end_epoch(self) -> None:
+        """Settle what stood for the epoch alone, before anything else looks at the state."""
+
     def progress(self) -> dict[str, Any]:
         """What the epoch's event says beside loss and accuracy."""
 

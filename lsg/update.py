@@ -13,9 +13,8 @@ what autograd computes for `hard + (soft - soft.detach())`, without a mask in th
 meet on a kernel, each one's gradient carries the other's bit.
 
 Two clocks: kernel masks draw noise at every step, gates once an epoch, at its start. What is gated off is
-paused for the epoch: its kernels' weights and logits, its biases and Adam's state of them stay, and SGD's
-momentum begins again at 0. BatchNorm's statistics of its channel go on, but nothing reads them while it is
-off.
+paused for the epoch: its kernels' weights and logits, its biases and the optimizers' state of them stay.
+BatchNorm's statistics of its channel go on, but nothing reads them while it is off.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from torch import Tensor
 
 from lsg.masks import GateSchedule, Noise, Sample, gate_slope, sample_gates, sample_kernels
 from lsg.networks.architecture import HEAD
-from lsg.optimizers import moving_or_none
+from lsg.optimizers import give_back, moving_or_none
 from lsg.parts import Part, parts
 from lsg.seeds import Uniform
 from lsg.workspace import Workspace
@@ -66,6 +65,8 @@ class Update:
         if weight_decay:
             self.decay = self._full(weight_decay)
             table.kernel_grid(self.decay, HEAD)[:] = 0.0
+        self.parts: list[Part] = []
+        self.private_aside: dict[str, Tensor] = {}
         self._find_consumers()
         self.consumed = self._full(0.0) if len(self.consumers) else None
         """What each kernel adds to the gradient of its input gate, where there are any."""
@@ -102,6 +103,18 @@ class Update:
         workspace.on_epochs += bits * workspace.candidate
         return torch.where(workspace.candidate, bits, 1.0)
 
+    def end_epoch(self) -> None:
+        """Give back the momentum of what was paused; the workspace then holds all that goes on.
+
+        Without candidates nothing is ever paused, and what no longer moves has no momentum to come.
+        """
+        if self.consumed is None:
+            return
+        for part in self.parts:
+            for moving in (part.weight, part.logit):
+                give_back(moving.state, moving.aside)
+        give_back(self.workspace.private.state, self.private_aside)
+
     def _set_gates(self, gate: Tensor) -> None:
         workspace, table = self.workspace, self.workspace.table
         self.gate, self.input_gate = gate, gate[table.input]
@@ -109,7 +122,7 @@ class Update:
         self.gate_moving = moving_or_none(workspace.candidate, workspace.dtype)
         private_on = gate[workspace.private_channel] > 0
         self.private_moving = moving_or_none(private_on, workspace.dtype)
-        workspace.optimizers[0].pause(workspace.private.state, private_on)
+        self.private_aside = workspace.optimizers[0].pause(workspace.private.state, private_on)
         self.divide()
 
     def divide(self) -> None:

@@ -148,5 +148,5 @@ class Reference:
 
     def _sgd(self, name: str, value: Tensor, gradient: Tensor, moving: Tensor, rate: float) -> Tensor:
         velocity = self.momentum * self.velocity[name] + gradient
-        self.velocity[name] = torch.where(moving, velocity, 0.0)
+        self.velocity[name] = torch.where(moving, velocity, self.velocity[name])
         return torch.where(moving, value - rate * (gradient + self.momentum * velocity), value)

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lsg.optimizers import SGD, Adam, Optimizer, moving_or_none
+from lsg.optimizers import SGD, Adam, Optimizer, give_back, moving_or_none
 
 CASES: dict[str, tuple[Optimizer, Callable[[torch.nn.Parameter, float], torch.optim.Optimizer]]] = {
     "sgd": (SGD(0.0), lambda p, wd: torch.optim.SGD([p], 0.1, weight_decay=wd)),
@@ -91,12 +91,16 @@ def test_what_may_not_move_keeps_its_bits_at_any_size_of_number(
 
 
 @pytest.mark.parametrize(("optimizer", "left"), [(SGD(0.9), 0.0), (Adam(), 1.0)])
-def test_a_pause_ends_momentum_and_leaves_adams_state(optimizer: Optimizer, left: float) -> None:
+def test_a_pause_puts_momentum_aside_and_leaves_adams_state(optimizer: Optimizer, left: float) -> None:
     state = {slot: torch.ones(3, 2) for slot in optimizer.slots}
-    optimizer.pause(state, torch.tensor([[True], [False], [True]]))
+    aside = optimizer.pause(state, torch.tensor([[True], [False], [True]]))
     assert state
     for tensor in state.values():
         assert tensor.tolist() == [[1.0, 1.0], [left, left], [1.0, 1.0]]
+    give_back(state, aside)
+    assert aside == {}
+    for tensor in state.values():
+        assert tensor.tolist() == [[1.0, 1.0]] * 3
 
 
 def test_where_everything_moves_there_is_no_mask() -> None:

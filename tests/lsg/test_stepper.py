@@ -120,6 +120,7 @@ def plain_epoch(trainee: Trainee, data: Batches, epoch: int, seed: int) -> tuple
         trainee.step(*RATES[epoch], uniform)
         losses += loss.detach() * len(labels)
         hits += int((logits.argmax(1) == labels).sum())
+    trainee.end_epoch()
     return float(losses), hits
 
 

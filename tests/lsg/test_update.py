@@ -106,6 +106,7 @@ def compare(
                 reference.step(batch, labels, RATE, MASK_RATE, theirs), rel=1e-11
             )
             update.step(RATE, MASK_RATE, mine)
+        update.end_epoch()
     assert seen_off > 0 or make is head_alone, "no channel was ever off: the case is too easy"
     assert_equal(workspace, reference)
     return reference
@@ -342,8 +343,18 @@ def test_fails_where_frozen_or_paused_entries_move(
         compare()
 
 
-def test_fails_where_paused_weights_keep_their_momentum(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(SGD, "pause", lambda *_: None)
+@pytest.mark.parametrize("aside", ["left", "lost"])
+def test_fails_where_momentum_acts_in_a_pause_or_is_lost_by_it(
+    aside: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pause = SGD.pause
+
+    def forgetful(self: SGD, *arguments: Any) -> dict[str, Tensor]:
+        if aside == "lost":
+            pause(self, *arguments)
+        return {}
+
+    monkeypatch.setattr(SGD, "pause", forgetful)
     with pytest.raises(AssertionError):
         compare()
 
