@@ -220,6 +220,8 @@ def test_compact_training_equals_the_masked_network_of_full_size(name: str) -> N
                 update.step(0.02, 1e-3, uniform)
                 losses.append(float(loss.detach()))
             assert losses[0] == pytest.approx(losses[1], rel=1e-12)
+        for update in updates:
+            update.end_epoch()
     close: dict[str, Any] = {"rtol": 1e-10, "atol": 1e-12}
     for layer in compact.table.layers:
         outputs, inputs, _ = compact.table.shapes[layer.name]
