@@ -4,8 +4,9 @@ Task 1 trains the 1x network with an L1 penalty. A later task t, from the shared
 
     1  select    train the new head alone, with L1; keep the units with a path of non-zero weights to it
     2  retrain   train that sub-network:   min CE + mu |w|_1 + (l2 / 2) |w|^2 + (drift / 2) |w - w'|^2
-    3  expand    if that misses the goal: add k units a stream and train what they read and what reads them,
-                 all else frozen:          min CE + mu |w|_1 + (l2 / 2) |w|^2 + gamma sum_g |w_g|_2
+    3  expand    if that misses the goal: add k units a stream and train what they read and what reads them
+                 and the head, all else frozen:
+                                           min CE + mu |w|_1 + (l2 / 2) |w|^2 + gamma sum_g |w_g|_2
                  delete the new units whose incoming weights are all zero
     4  split     units whose incoming weights drifted furthest, |w_i - w'_i|_2 > sigma: the old copy stays
                  as it was, the task's own copy is appended; retrain as in 2
@@ -187,7 +188,9 @@ class Den(Method):
         """Expansion: kernels between the subnet's units stay as they are, new units are under group lasso."""
         settings, held = self.settings, self.shared.shared_kernels(grown)
         return Terms(
-            *(settings.l1, settings.l2, settings.group_lasso),
+            settings.l1,
+            settings.l2,
+            settings.group_lasso,
             held=held,
             earlier=grown.weights,
             frozen=True,

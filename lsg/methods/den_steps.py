@@ -1,8 +1,8 @@
 """What DEN does to a module's weights around each step of the optimizer.
 
 Before it the gradients of l2 and of the pull to earlier weights; after it the proximal steps of L1 and of
-the group lasso on new units, and frozen kernels copied back. Thresholds are given for a step at the
-official code's rate and scale with the rate.
+the group lasso on new units, and frozen kernels and vectors copied back. Thresholds are given for a step at
+the official code's rate and scale with the rate.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from lsg.methods.den_units import Subnet, incoming
 from lsg.networks.architecture import HEAD, Grids
 from lsg.plain import torch_optimizer
 from lsg.train_settings import TrainSettings
+from lsg.workspace import is_statistic
 
 OFFICIAL_RATE = 1e-3
 
@@ -29,7 +30,7 @@ class Terms:
     l1, group_lasso: thresholds of one proximal step at the official rate.
     l2, pull: strength of weight decay, and of the bond to `earlier`.
     held, earlier: which kernels `[outputs, inputs, 1]` of each layer are bound to earlier weights, and these.
-    frozen: the bound kernels do not move at all.
+    frozen: the bound kernels do not move at all, nor do biases and BatchNorm of units before the new ones.
     new: for each stream the place of its first new unit, where new units are under group lasso.
     head_only: only the head is trained.
     """
@@ -60,7 +61,18 @@ class ProximalSteps:
         device = self.grids[HEAD].device
         self.held = {name: held.to(device) for name, held in terms.held.items()}
         self.earlier = {name: terms.earlier[name].to(device) for name in self.held}
+        self.vectors = self._frozen_vectors()
         self.alive = {stream: norms > 0 for stream, norms in self._norms_of_new().items()}
+
+    def _frozen_vectors(self) -> dict[nn.Parameter, Tensor]:
+        """Where earlier units are frozen, their biases and BatchNorm's parameters, as they are now."""
+        first = self.terms.new if self.terms.frozen else {}
+        vectors = {}
+        for name, stream in self.architecture.private_streams().items():
+            if stream in first and not is_statistic(name):
+                parameter = self.network.get_parameter(name)
+                vectors[parameter] = parameter.detach()[: first[stream]].clone()
+        return vectors
 
     def _weight(self, layer: str) -> nn.Parameter:
         weight = self.network.get_submodule(layer).weight
@@ -94,6 +106,8 @@ class ProximalSteps:
             self._shrink_new(self.terms.group_lasso * scale)
         for name in self.held if self.terms.frozen else ():
             self.grids[name].copy_(torch.where(self.held[name], self.earlier[name], self.grids[name]))
+        for parameter, earlier in self.vectors.items():
+            parameter[: len(earlier)] = earlier
 
     def _shrink_new(self, threshold: float) -> None:
         """Shorten the incoming tensor of each new unit by the threshold; at zero nothing reads it."""

@@ -255,6 +255,11 @@ def test_frozen_kernels_keep_their_bits_while_new_ones_move(optimizer: str) -> N
     assert not torch.equal(after["first"][2], grown.weights["first"][2])
     assert not torch.equal(after["second"][:2, 2], grown.weights["second"][:2, 2])
     assert not torch.equal(after[HEAD][:, :2], grown.weights[HEAD][:, :2])
+    private = grown.trained(network).private
+    for name in ("first.bias", "second.bias"):
+        assert torch.equal(private[name][:2], grown.private[name][:2])
+        assert not torch.equal(private[name][2:], grown.private[name][2:])
+    assert not torch.equal(private[f"{HEAD}.bias"], grown.private[f"{HEAD}.bias"])
 
 
 # Expansion, deletion, splitting, timestamps

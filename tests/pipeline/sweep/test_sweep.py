@@ -52,8 +52,49 @@ def kill_in_the_third_trial(project: Path) -> None:
     while "trial 3/3" not in log.read_text() and time.monotonic() < deadline:
         assert process.poll() is None, log.read_text()
         time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGSTOP)
+    while not is_whole(newest_state(project)):  # Tune is just writing it
+        os.killpg(process.pid, signal.SIGCONT)
+        time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGSTOP)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+
+
+def newest_state(project: Path) -> Path:
+    """Tune's own file of the sweep."""
+    return max(project.rglob("experiment_state-*.json"))
+
+
+def is_whole(path: Path) -> bool:
+    try:
+        json.loads(path.read_text())
+    except ValueError:
+        return False
+    return True
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_kill_while_tune_writes_its_state_costs_nothing_that_was_learned(project: Path) -> None:
+    kill_in_the_third_trial(project)
+    units = learned(project)
+    before = {value: (unit / "result.json").stat() for value, unit in units.items() if is_done(unit)}
+    assert before
+    state = newest_state(project)
+    state.write_text(state.read_text()[:100])
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline", *SWEEP], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    table = pd.read_csv("reports/digits/sweep.csv")
+    assert table[KEY].tolist() == [KNOWN, BEST, POOR]
+    for value, kept in before.items():
+        assert (units[value] / "result.json").stat().st_mtime_ns == kept.st_mtime_ns
+
+
+def is_done(unit: Path) -> bool:
+    return (unit / "result.json").exists()
 
 
 @pytest.mark.slow
