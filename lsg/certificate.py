@@ -12,7 +12,8 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,22 @@ def verify(directory: Path) -> Report:
     """
     run = RunDirectory(directory)
     run.check_records()
+    with _threads_of(run):
+        return _compared(run)
+
+
+@contextmanager
+def _threads_of(run: RunDirectory) -> Iterator[None]:
+    """Torch with the run's number of threads: with others, sums may differ in their last bits."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(read_job(run)["threads"])
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _compared(run: RunDirectory) -> Report:
     tasks = run.learned()
     method, probes = empty_method(run), {}
     for task in tasks:
@@ -135,7 +152,6 @@ def main() -> int:
     parser.add_argument("directory", type=Path)
     directory = parser.parse_args().directory
     try:
-        torch.set_num_threads(read_job(RunDirectory(directory))["threads"])
         report = verify(directory)
     except ForgettingError as error:
         print(error, file=sys.stderr)

@@ -6,13 +6,18 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from torch import Tensor
 
+from lsg import certificate
 from lsg.events import ignore
 from lsg.methods import METHODS
 from lsg.networks import NETWORKS
 from pipeline.cli import main
+from pipeline.units.proven import prove
 from pipeline.units.store import RunStore, run_unit
 from tests.pipeline.test_imported import edit, unit_of, without
 from tests.pipeline.tiny_experiment import tiny_plan
@@ -165,6 +170,24 @@ def test_a_record_in_results_is_no_unit(runs: Path, capsys: pytest.CaptureFixtur
         shutil.copy(unit / name, kept)
     assert main(["verify", "results"]) == 2
     assert "results holds no unit" in capsys.readouterr().err
+
+
+def test_a_proof_computes_with_the_threads_of_the_run(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With others, sums may differ in their last bits. The caller's number is as before then."""
+    seen, probe, before = [], certificate.probe_logits, torch.get_num_threads()
+
+    def noted(*arguments: Any) -> Tensor:
+        seen.append(torch.get_num_threads())
+        return probe(*arguments)
+
+    monkeypatch.setattr(certificate, "probe_logits", noted)
+    torch.set_num_threads(3)
+    try:
+        assert prove(unit_of(runs, "cl-lsg")).probes_bit_equal
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+    assert seen == [1, 1]
 
 
 @pytest.mark.parametrize("given", ["nowhere", "runs", "runs/digits/cl-lsg"])
