@@ -25,9 +25,10 @@ from torch import Tensor
 from benchmarks.step import ARCHITECTURES, CLASSES
 from benchmarks.timing import machine
 from lsg.cost import FLOAT_BYTES
+from lsg.job import Job
 from lsg.methods import METHODS
 from lsg.methods.cl_lsg import ClLsgSettings
-from lsg.sequence import Job, learn_sequence
+from lsg.sequence import learn_sequence
 from lsg.train_settings import TrainSettings
 
 IMAGES, OUT_OF_REACH = 96, 2.0

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from lsg.job import Job
 from lsg.methods import METHODS, Method
 from lsg.networks import NETWORKS
-from lsg.sequence import Job, learn_sequence
+from lsg.sequence import learn_sequence
 from lsg.train_settings import TrainSettings
 from pipeline.benchmarks.images import Nominal
 from pipeline.params import load_params

@@ -21,6 +21,7 @@ from lsg import sequence
 from lsg.data import TaskFolder, TaskSource
 from lsg.events import Report
 from lsg.files import DamagedFileError, read_json, write_bytes
+from lsg.job import Job
 from lsg.records import RESULT, RunDirectory
 from pipeline.errors import UserError
 from pipeline.locks import try_lock
@@ -155,7 +156,7 @@ class _Ear(logging.Handler):
         self.heard.append(record.getMessage())
 
 
-def job_of(unit: Unit, store: RunStore, tasks: TaskSource | None = None) -> sequence.Job:
+def job_of(unit: Unit, store: RunStore, tasks: TaskSource | None = None) -> Job:
     """The unit as the library takes it. `tasks` are its data, else those of its folder.
 
     Raises UserError where they are not the ones that the unit's key covers.
@@ -166,7 +167,7 @@ def job_of(unit: Unit, store: RunStore, tasks: TaskSource | None = None) -> sequ
             f"{unit.prepared} does not hold the tasks that {unit.name} was planned for: another command has "
             "prepared them anew since; give this command again, or use another checkout for other data"
         )
-    return sequence.Job(
+    return Job(
         benchmark=unit.benchmark,
         method=unit.method,
         protocol=unit.protocol,

@@ -13,6 +13,7 @@ from lsg.certificate import verify
 from lsg.checkpoint import Checkpoints
 from lsg.events import EventLog
 from lsg.files import DamagedFileError
+from lsg.job import Job
 from lsg.methods import METHODS
 from lsg.methods.apd import Additive, Apd, ApdSettings, DecomposedNetwork
 from lsg.methods.apd_decomposition import (
@@ -26,7 +27,7 @@ from lsg.methods.apd_decomposition import (
 )
 from lsg.networks import NETWORKS
 from lsg.records import RunDirectory
-from lsg.sequence import Job, learn_sequence
+from lsg.sequence import learn_sequence
 from lsg.train_settings import TrainSettings
 from lsg.training import Trainer
 from tests.lsg.tiny import tiny_architecture, tiny_task, write_tiny_tasks

@@ -15,6 +15,7 @@ from lsg.bank import FREE
 from lsg.certificate import verify
 from lsg.checkpoint import Checkpoints
 from lsg.events import Event, EventLog
+from lsg.job import Job
 from lsg.methods import METHODS
 from lsg.methods.cpg import (
     COMPACT,
@@ -40,7 +41,7 @@ from lsg.networks import NETWORKS
 from lsg.networks.architecture import HEAD
 from lsg.optimizers import SGD, Adam
 from lsg.records import RunDirectory
-from lsg.sequence import Job, learn_sequence
+from lsg.sequence import learn_sequence
 from lsg.train_settings import TrainSettings
 from lsg.training import Stage, Trainer
 from lsg.widths import cap_widths, widths_at

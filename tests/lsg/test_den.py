@@ -16,6 +16,7 @@ from lsg.certificate import verify
 from lsg.checkpoint import Checkpoints
 from lsg.events import Event, EventLog
 from lsg.initial import initial_weights
+from lsg.job import Job
 from lsg.methods import METHODS
 from lsg.methods.den import Den, DenSettings
 from lsg.methods.den_shared import SharedNetwork
@@ -30,7 +31,7 @@ from lsg.networks.vgg import vgg16_bn
 from lsg.plain import PlainTraining
 from lsg.protocol import Protocol
 from lsg.records import RunDirectory
-from lsg.sequence import Job, learn_sequence
+from lsg.sequence import learn_sequence
 from lsg.train_settings import TrainSettings
 from lsg.training import Trainer
 from tests.lsg.tiny import tiny_architecture, tiny_task, write_tiny_tasks

@@ -13,11 +13,12 @@ from torch import nn
 
 from lsg.data import TaskFolder, load_task, normalised
 from lsg.export import CLASSES, UnknownTaskError, export
+from lsg.job import Job
 from lsg.methods import METHODS
 from lsg.methods.cl_lsg import ClLsgSettings
 from lsg.networks import NETWORKS
 from lsg.reading import read_run
-from lsg.sequence import Job, learn_sequence
+from lsg.sequence import learn_sequence
 from lsg.train_settings import TrainSettings
 from tests.lsg.tiny import tiny_architecture, write_tiny_tasks
 

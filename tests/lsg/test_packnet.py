@@ -9,12 +9,13 @@ import torch
 
 from lsg.bank import FREE
 from lsg.certificate import verify
+from lsg.job import Job
 from lsg.methods import METHODS
 from lsg.methods.elementwise import WeightTraining
 from lsg.methods.packnet import RETRAIN, TRAIN, PackNet, PackNetSettings
 from lsg.networks import NETWORKS
 from lsg.records import RunDirectory
-from lsg.sequence import Job, learn_sequence
+from lsg.sequence import learn_sequence
 from lsg.train_settings import TrainSettings
 from lsg.training import Stage, Trainer
 from tests.lsg.test_cpg import Killed, deterministic_files, killer, trainer

@@ -8,12 +8,13 @@ import pytest
 import torch
 
 from lsg.certificate import verify
+from lsg.job import Job
 from lsg.methods import METHODS
 from lsg.methods.piggyback import Piggyback, PiggybackSettings
 from lsg.methods.scratch import Scratch, ScratchSettings
 from lsg.networks import NETWORKS
 from lsg.records import RunDirectory
-from lsg.sequence import Job, learn_sequence
+from lsg.sequence import learn_sequence
 from lsg.train_settings import TrainSettings
 from lsg.training import Trainer
 from tests.lsg.test_cpg import Killed, deterministic_files, killer, trainer

@@ -16,6 +16,7 @@ from lsg.bank import ForgettingError
 from lsg.certificate import verify
 from lsg.checkpoint import Checkpoints
 from lsg.events import EventLog
+from lsg.job import Job
 from lsg.methods import METHODS
 from lsg.methods.pnn import Pnn, PnnSettings, column_optimizer, initialise, thin_ratio
 from lsg.methods.pnn_columns import (
@@ -30,7 +31,7 @@ from lsg.networks import NETWORKS
 from lsg.networks.architecture import CLASSES, HEAD, IMAGE, Architecture, Layer, Widths
 from lsg.plain import PlainTraining
 from lsg.records import RunDirectory
-from lsg.sequence import Job, learn_sequence
+from lsg.sequence import learn_sequence
 from lsg.train_settings import TrainSettings
 from lsg.training import Stage, Trainer
 from lsg.widths import widths_at

@@ -11,9 +11,10 @@ from safetensors.torch import load_file
 
 from lsg.certificate import verify
 from lsg.events import Event
+from lsg.job import Job
 from lsg.methods import METHODS
 from lsg.networks import NETWORKS
-from lsg.sequence import Job, learn_sequence
+from lsg.sequence import learn_sequence
 from lsg.train_settings import Precision, TrainSettings
 from tests.lsg.tiny import tiny_architecture, write_tiny_tasks
 

@@ -26,13 +26,14 @@ from lsg.bank import Bank, ForgettingError, Solution
 from lsg.certificate import verify, verify_in_fresh_process
 from lsg.data import TaskFolder, load_task
 from lsg.files import DamagedFileError
+from lsg.job import Job
 from lsg.methods import METHODS
 from lsg.methods.fine_tune import FineTuneSettings
 from lsg.networks import NETWORKS
 from lsg.optimizers import SGD
 from lsg.reading import rebuilt_method, restore_task
 from lsg.records import LAST_RECORD, RunDirectory
-from lsg.sequence import Job, learn_sequence
+from lsg.sequence import learn_sequence
 from lsg.stepper import Stepper
 from lsg.train_settings import TrainSettings
 from lsg.training import DivergedError
@@ -212,6 +213,7 @@ LOADED = """
 import sys
 from pathlib import Path
 from lsg import certificate, sequence
+from lsg.job import Job
 from lsg.methods import METHODS
 from lsg.networks import NETWORKS
 from lsg.train_settings import TrainSettings
@@ -225,7 +227,7 @@ def watched(self, number):
     loaded.append("torch._dynamo" in sys.modules)
 sequence.Sequence._learn = watched
 method, data, out = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
-job = sequence.Job("tiny", method, "paper", 1, (1,), data, {"name": "tiny"}, TrainSettings(epochs=1),
+job = Job("tiny", method, "paper", 1, (1,), data, {"name": "tiny"}, TrainSettings(epochs=1),
                    METHODS[method].Settings(), {1: 1.0})
 sequence.learn_sequence(job, out)
 assert loaded[0] == loaded[1], loaded
@@ -251,10 +253,11 @@ import sys
 from itertools import pairwise
 from pathlib import Path
 from lsg import training
+from lsg.job import Job
 from lsg.methods import METHODS
 from lsg.methods.fine_tune import FineTuneSettings
 from lsg.networks import NETWORKS
-from lsg.sequence import Job, learn_sequence
+from lsg.sequence import learn_sequence
 from lsg.train_settings import TrainSettings
 from tests.lsg.tiny import tiny_architecture
 NETWORKS["tiny"] = lambda shape: tiny_architecture()

@@ -21,6 +21,7 @@ from lsg.certificate import verify
 from lsg.graphs import CudaGraph
 from lsg.growth import Growth, Room
 from lsg.initial import initial_weights
+from lsg.job import Job
 from lsg.masked import MaskedTraining
 from lsg.masks import GateSchedule
 from lsg.methods import METHODS
@@ -29,7 +30,7 @@ from lsg.networks import NETWORKS
 from lsg.networks.architecture import HEAD
 from lsg.optimizers import SGD, Adam, Optimizer
 from lsg.plain import PlainTraining
-from lsg.sequence import Job, learn_sequence
+from lsg.sequence import learn_sequence
 from lsg.stepper import Stepper
 from lsg.train_settings import TrainSettings
 from lsg.trainee import Trainee

@@ -16,6 +16,7 @@ import ray
 import torch
 
 from lsg import sequence
+from lsg.job import Job
 from pipeline.errors import UserError
 from pipeline.execution import on_ray
 from pipeline.execution.board import Board, UnitsFailed
@@ -55,9 +56,7 @@ def jobs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int, tuple[int, ...
     """What the library was asked to learn, in order. Seed 13 fails; nothing is trained."""
     asked = []
 
-    def learn(
-        job: sequence.Job, directory: Path, report: Callable[..., None], seconds: float
-    ) -> dict[str, Any]:
+    def learn(job: Job, directory: Path, report: Callable[..., None], seconds: float) -> dict[str, Any]:
         asked.append((job.method, job.seed, job.tasks))
         if job.seed == 13:
             raise ArithmeticError("loss is not a number\nat step 3")

@@ -15,6 +15,7 @@ import pytest
 from lsg import sequence
 from lsg.data import load_task
 from lsg.files import DamagedFileError
+from lsg.job import Job
 from pipeline.errors import UserError
 from pipeline.params import resolve
 from pipeline.prepare import prepare
@@ -43,13 +44,11 @@ def store(tmp_path: Path) -> RunStore:
 
 
 @pytest.fixture
-def learned(monkeypatch: pytest.MonkeyPatch) -> list[sequence.Job]:
+def learned(monkeypatch: pytest.MonkeyPatch) -> list[Job]:
     """The library's jobs, in the order in which they were learned; nothing is trained."""
-    jobs: list[sequence.Job] = []
+    jobs: list[Job] = []
 
-    def learn(
-        job: sequence.Job, directory: Path, report: Callable[..., None], seconds: float
-    ) -> dict[str, Any]:
+    def learn(job: Job, directory: Path, report: Callable[..., None], seconds: float) -> dict[str, Any]:
         jobs.append(job)
         (directory / "result.json").write_text(json.dumps(RESULT))
         return RESULT

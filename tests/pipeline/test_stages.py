@@ -11,6 +11,7 @@ from mlflow import MlflowClient
 
 from lsg import sequence
 from lsg.events import ignore
+from lsg.job import Job
 from pipeline.errors import UserError
 from pipeline.learn import learn
 from pipeline.params.experiment import Params
@@ -30,9 +31,7 @@ VALIDATION, TEST = 0.5, 0.25
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     """Stages over a library that trains nothing: fine-tune beats scratch, but not from task 3 on."""
 
-    def learned(
-        job: sequence.Job, directory: Path, _report: Callable[..., None], _s: float
-    ) -> dict[str, Any]:
+    def learned(job: Job, directory: Path, _report: Callable[..., None], _s: float) -> dict[str, Any]:
         for task in job.tasks:
             better = 0.0 if job.method == "scratch" else 0.1 if task < 3 else -0.1
             reached = {"validation": VALIDATION + task / 100 + better, "test": TEST + task / 100 + better}
@@ -157,7 +156,7 @@ def test_methods_alone_change_no_goals(bench: Bench) -> None:
 
 
 def test_a_split_that_is_empty_cannot_be_a_goal(bench: Bench) -> None:
-    def emptied(job: sequence.Job, directory: Path, *_others: object) -> None:
+    def emptied(job: Job, directory: Path, *_others: object) -> None:
         for place, task in enumerate(job.tasks, 1):
             made.learn(directory, task, [0.5] * place, accuracy={"test": 0.5})
         made.finish(directory)
