@@ -25,7 +25,7 @@ from pipeline.learn import learn as learn_stage
 from pipeline.locks import held
 from pipeline.params import load_params, resolve
 from pipeline.params.experiment import Params
-from pipeline.params_file import PARAMS_FILE, list_override, read_values
+from pipeline.params_file import PARAMS_FILE, list_override
 from pipeline.planned import planned_file, read_planned
 from pipeline.prepare import prepare as prepare_stage
 from pipeline.report import REPORTS, SUMMARY
@@ -72,7 +72,7 @@ def _tables(arguments: Arguments) -> None:
     if arguments.show:
         if arguments.overrides:
             raise UserError("--show prints what was written with other parameters; leave -S out")
-        _show_tables([arguments.benchmark] if arguments.benchmark else read_values(PARAMS_FILE)["benchmarks"])
+        _show_tables([arguments.benchmark] if arguments.benchmark else [*load_params().benchmarks])
         return
     params, bench = _params(arguments), _bench(arguments)
     if arguments.overrides:
@@ -173,7 +173,14 @@ def _record(arguments: Arguments) -> None:
 def _learned_on(bench: Bench, benchmark: str) -> dict[str, Any]:
     """The machine of the benchmark's last run in this folder, by what it planned, or else this one."""
     path = planned_file(bench.data, benchmark)
-    return read_planned(path, benchmark).machine if path.is_file() else describe(bench.machine.numerics())
+    if not path.is_file():
+        return describe(bench.machine.numerics())
+    try:
+        return read_planned(path, benchmark).machine
+    except UserError:
+        raise UserError(
+            f"{path}, which names the machine of the run, is damaged; delete it if that is this machine"
+        ) from None
 
 
 def _export(arguments: Arguments) -> None:

@@ -61,11 +61,12 @@ def estimate(params: Params, bench: Bench, tasks: int | None = None) -> None:
     for experiment in experiments:
         if missing := missing_data(experiment):
             print(f"{experiment.benchmark}: its stage prepare will fail, because {missing}")
-    workers = bench.machine.workers or max(1, cores() // bench.machine.threads)
+    machine = bench.machine
+    workers = 1 if machine.executor == "local" else machine.workers or max(1, cores() // machine.threads)
     total = 0.0
     for experiment in experiments:
         prepared = bench.prepared(experiment.benchmark)
-        plan = Plan(experiment, _manifest(experiment, prepared), prepared, bench.machine.numerics(), tasks)
+        plan = Plan(experiment, _manifest(experiment, prepared), prepared, machine.numerics(), tasks)
         seconds = _seconds(plan, workers)
         total += seconds
     print(f"in all about {clock(total)} with {workers} units at a time on this machine")
@@ -141,12 +142,7 @@ def _manifest(experiment: Experiment, prepared: Path) -> dict[str, Any]:
     if not (prepared / MANIFEST).exists():
         return expected
     there = read_manifest(prepared)
-    return there if _counts(there) == _counts(expected) else expected
-
-
-def _counts(manifest: dict[str, Any]) -> list[int]:
-    """The classes of each task."""
-    return [len(task["classes"]) for task in manifest["tasks"]]
+    return there if there["settings"] == data.cut() else expected
 
 
 def _expected(data: DataSettings, size: int, nominal: Nominal) -> dict[str, Any]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import errno
 import filecmp
 import os
+import re
 import shutil
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from glob import escape
 from pathlib import Path
 
 from lsg.files import sync_folder
@@ -43,8 +43,28 @@ def put_in_place(partial: Path, out: Path) -> None:
             old.rename(out)
         raise
     sync_folder(out.parent)
-    for replaced in out.parent.glob(f".{escape(out.name)}.*.old"):  # here, or by one that died
-        shutil.rmtree(replaced, ignore_errors=True)
+    remove_leftovers(out, "old")  # what was replaced here, or by a process that died
+
+
+def remove_leftovers(out: Path, *kinds: str) -> None:
+    """Remove what processes left of `out`: `partial` what they had begun, `old` what they had replaced."""
+    name = re.compile(rf"\.{re.escape(out.name)}\.\d+\.({'|'.join(kinds)})")
+    for path in out.parent.glob(".*"):
+        if name.fullmatch(path.name):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def is_leftover(path: Path) -> bool:
+    """Whether the path lies in what a process has begun or replaced, and may be dead since."""
+    return any(re.fullmatch(r"\..+\.\d+\.(partial|old)", part) for part in path.parts)
+
+
+def copy_file(source: Path, path: Path) -> None:
+    """Copy a file, times included. OSError names the copy, where Python names the source, on another disk."""
+    try:
+        shutil.copy2(source, path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def rename_unless_there(partial: Path, out: Path) -> bool:

@@ -16,6 +16,7 @@ from pipeline.recorded import KEPT, RESULTS, UNITS, Recording, recording_of
 from pipeline.report.agreement import require_one_experiment
 from pipeline.report.frames import complete_runs
 from pipeline.units.records import DEFINITION, UnitDirectory, open_unit, read_json
+from pipeline.units.unit import short
 
 
 def joined(benchmark: str, names: Sequence[str], results: Path = RESULTS) -> Recording:
@@ -23,8 +24,8 @@ def joined(benchmark: str, names: Sequence[str], results: Path = RESULTS) -> Rec
 
     Raises UserError for a record that is missing, damaged, lacks a method that is asked for or keeps no
     units' files, and for units that were learned from different data, in different networks, with different
-    training, by one method with different settings, under one seed towards different goals, or within the
-    sizes of a unit that is not the joined one.
+    training, by one method with different settings, under one seed towards different goals, within other
+    sizes than those of the joined unit, or from the network of a unit that is not joined.
     """
     units: dict[str, UnitDirectory] = {}
     described: dict[str, Any] = {}
@@ -40,12 +41,25 @@ def joined(benchmark: str, names: Sequence[str], results: Path = RESULTS) -> Rec
     found = list(units.values())
     require_one_experiment(found)
     lacking = _still_missing(missing, found)
-    return recording_of(benchmark, found, complete_runs(found), {}, lacking, described)
+    recording = recording_of(benchmark, found, complete_runs(found), {}, lacking, described)
+    _require_starts(found)
+    return recording
 
 
 def _chosen(methods: str) -> list[str]:
     """The methods behind a record's name; none are named where all are taken."""
-    return methods.split(",") if methods else []
+    return [method for method in methods.split(",") if method]
+
+
+def _require_starts(units: Sequence[UnitDirectory]) -> None:
+    """Raise UserError for a unit that starts from one that is not among them: its size counts on top."""
+    keys = {unit.key for unit in units}
+    for unit in units:
+        if unit.definition.start is not None and unit.definition.start not in keys:
+            raise UserError(
+                f"{unit.path} starts from unit {short(unit.definition.start)}, which is not joined; join "
+                "the method of that one too"
+            )
 
 
 def _is_of(method: str, chosen: Sequence[str]) -> bool:
@@ -61,8 +75,9 @@ def _still_missing(missing: Sequence[str], found: Sequence[UnitDirectory]) -> li
 def _told(folder: Path) -> dict[str, Any]:
     if not (folder / UNITS).is_file():
         raise UserError(f"{folder} is no record; `cl-lsg record` makes one")
-    told = read_json(folder / UNITS)
-    if not isinstance(told, dict) or not isinstance(told.get("units"), dict):
+    told: dict[str, Any] = read_json(folder / UNITS)
+    whole = isinstance(told, dict) and isinstance(told.get("units"), dict)
+    if not whole or not isinstance(told.get("missing", []), list):
         raise UserError(f"{folder / UNITS} is damaged: it describes no units; record the run again")
     return told
 

@@ -9,7 +9,6 @@ it meanwhile is not disturbed.
 from __future__ import annotations
 
 import logging
-import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ from pipeline.benchmarks.orders import numbered
 from pipeline.benchmarks.settings import DataSettings
 from pipeline.benchmarks.tasks_file import read_tasks
 from pipeline.errors import UserError
-from pipeline.folders import aside, holds_the_same, put_in_place
+from pipeline.folders import aside, holds_the_same, put_in_place, remove_leftovers
 from pipeline.locks import held
 from pipeline.split import TaskData, repeated_in_test, split_tasks
 
@@ -57,8 +56,7 @@ def _replaced(
     benchmark: str, settings: DataSettings, images: Images, tasks: Iterable[TaskData], out: Path
 ) -> dict[str, Any]:
     """Writes the folder aside and, unless `out` holds the same, in its place; returns the manifest."""
-    for leftover in (*out.parent.glob(f".{out.name}.*.partial"), *out.parent.glob(f".{out.name}.*.old")):
-        shutil.rmtree(leftover, ignore_errors=True)  # of a process that died: this one holds the lock
+    remove_leftovers(out, "partial", "old")  # of processes that died: this one holds the lock
     with aside(out) as partial:
         records, repeated = [], 0
         for task in tasks:
@@ -67,11 +65,10 @@ def _replaced(
         manifest = {
             "format": FORMAT,
             "benchmark": benchmark,
-            "source": settings.source,
             "resized": images.resized,
             "task_order": list(numbered(settings.order, settings.task_order, len(records))),
             "image_shape": list(images.train_images.shape[1:]),
-            "split_seed": settings.split_seed,
+            "settings": settings.cut(),
             "digest": digest.of_json(records),
             "tasks": records,
         }

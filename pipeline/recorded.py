@@ -8,7 +8,6 @@ files, as they were written: what tables are made from, so that records can be j
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,7 +21,7 @@ from lsg import digest
 from lsg.files import write_bytes, write_json
 from lsg.records import RESULT, SECONDS
 from pipeline.errors import UserError
-from pipeline.folders import aside, put_in_place
+from pipeline.folders import aside, copy_file, put_in_place
 from pipeline.planned import Planned, standing
 from pipeline.report.frames import Frames, frames_of, read_frames
 from pipeline.report.paper.writing import CLAIMS
@@ -146,7 +145,7 @@ def _keep(unit: UnitDirectory, place: Path) -> None:
     own = [unit.path / name for name in (DEFINITION, RESULT, SECONDS)]
     for path in (*own, *(unit.file(task, "json") for task in unit.learned())):
         if path.is_file():
-            shutil.copyfile(path, place / path.name)
+            copy_file(path, place / path.name)
 
 
 def _frames(

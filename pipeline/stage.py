@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lsg.files import write_json
+from pipeline.benchmarks.settings import DataSettings
 from pipeline.errors import UserError
 from pipeline.execution import executors
 from pipeline.execution.machine import Machine
@@ -33,10 +34,15 @@ class Bench:
     tracking: str | None = None
 
     def plan(self, params: Params, benchmark: str, tasks: int | None = None) -> Plan:
-        """The benchmark's plan over its prepared tasks, or over the first `tasks` of them."""
+        """The benchmark's plan over its prepared tasks, or over the first `tasks` of them.
+
+        Raises UserError, like `Plan`, and where the tasks were prepared by other settings.
+        """
         experiment = resolve(params, benchmark)
         prepared = self.prepared(benchmark).absolute()
-        return Plan(experiment, read_manifest(prepared), prepared, self.machine.numerics(), tasks)
+        manifest = read_manifest(prepared)
+        _require_settings(manifest["settings"], experiment.data, prepared)
+        return Plan(experiment, manifest, prepared, self.machine.numerics(), tasks)
 
     def prepared(self, benchmark: str) -> Path:
         """Where the benchmark's prepared tasks lie: data/tasks/<benchmark>."""
@@ -45,6 +51,18 @@ class Bench:
     def file(self, stage: str, benchmark: str) -> Path:
         """Where a stage writes what it came to, for example data/targets/<benchmark>.json."""
         return self.data / stage / f"{benchmark}.json"
+
+
+def _require_settings(prepared_by: dict[str, Any] | None, asked: DataSettings, prepared: Path) -> None:
+    wanted = asked.cut()
+    other = [name for name, value in wanted.items() if (prepared_by or wanted).get(name) != value]
+    if other:
+        told = ", ".join(
+            f"{name} {(prepared_by or {}).get(name)} instead of {wanted[name]}" for name in other
+        )
+        raise UserError(
+            f"{prepared} was prepared with {told}; run `cl-lsg prepare {prepared.name}`, or give the same -S"
+        )
 
 
 def known_units(plan: Plan, bench: Bench) -> tuple[list[Unit], str]:

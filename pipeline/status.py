@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from lsg.records import EVENTS, RESULT
 from pipeline.errors import UserError
@@ -39,7 +40,7 @@ def status(params: Params, bench: Bench, tasks: int | None = None) -> None:
         later = [name for name in plan.experiment.methods if waiting and name not in known]
         stale = stale_directories(units, bench.store, benchmark, later)
         if stale:
-            print(f"{benchmark}  {len(stale)} units of other settings, data or code, such as {stale[0]}")
+            print(f"{benchmark}  {len(stale)} units that this does not ask for, such as {stale[0]}")
     if unplanned:
         raise UserError("; ".join(unplanned))
 
@@ -70,10 +71,18 @@ def stale_directories(
 
 
 def _position(directory: Path, tasks: Sequence[int]) -> str:
-    events = Tail(directory / EVENTS).read()
+    events = [event for event in Tail(directory / EVENTS).read() if _tells_place(event)]
     if not events:
         return "at the start"
     last = events[-1]
     if last["event"] == "task":
         return f"after task {tasks.index(last['task']) + 1} of {len(tasks)}"
     return f"task {last['task']}, stage {last['stage']}, epoch {last['epoch']} of {last['epochs']}"
+
+
+def _tells_place(event: Mapping[str, Any]) -> bool:
+    """Whether it is an event of a task or an epoch as this version writes them."""
+    kind = event.get("event")
+    if kind == "task":
+        return "task" in event
+    return kind == "epoch" and {"task", "stage", "epoch", "epochs"} <= set(event)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from lsg.settings import require
 from pipeline.benchmarks import SOURCES, orders
@@ -56,6 +58,11 @@ class DataSettings:
         require(0 <= self.split_seed < 2**63, "split_seed", self.split_seed, "0 to 2^63 - 1")
         self._check_source()
         self._check_tasks()
+
+    def cut(self) -> dict[str, Any]:
+        """How tasks are made of the images, wherever these lie and classes are listed; as JSON values."""
+        told = {name: value for name, value in asdict(self).items() if name not in ("folder", "tasks")}
+        return dict(json.loads(json.dumps(told)))
 
     def _check_source(self) -> None:
         source = SOURCES[self.source]

@@ -33,9 +33,18 @@ def read_tasks(path: Path) -> list[tuple[str, tuple[str, ...]]]:
 def _content(text: str) -> Any:
     """JSON first: what reads YAML here refuses its tabs and takes its escaped characters apart."""
     try:
-        return json.loads(text, parse_int=str)
+        return json.loads(text, parse_int=str, object_pairs_hook=_once)
     except json.JSONDecodeError:
         return load_names(text)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; of two equal keys Python would take the last."""
+    keys = [key for key, _ in pairs]
+    for key in keys:
+        if keys.count(key) > 1:
+            raise yaml.YAMLError(f'found duplicate key "{key}"')
+    return dict(pairs)
 
 
 def _task(entry: object, number: int, path: Path) -> tuple[str, tuple[str, ...]]:

@@ -106,4 +106,5 @@ def _number(name: str, kind: type[int | float]) -> int | float | None:
     try:
         return kind(text)
     except ValueError:
-        raise UserError(f"{name} is {text!r}; set it to a number or unset it") from None
+        wanted = "a whole number" if kind is int else "a number"
+        raise UserError(f"{name} is {text!r}; set it to {wanted} or unset it") from None

@@ -66,7 +66,9 @@ class _Check:
         for name in names:
             if name not in allowed:
                 hint = f"; it needs one too, if only `{name}: {{}}`" if name in coded else ""
-                self.found.append(f"{key}: {name} is none of the {called} ({', '.join(allowed)}){hint}")
+                self.found.append(
+                    f"{key}: {name} is none of the {called} ({', '.join(map(str, allowed))}){hint}"
+                )
         self._once(key, names)
 
     def _sizes(self) -> None:
@@ -108,7 +110,7 @@ class _Check:
                 if not self._settings(f"{where}.{method}", self.known.methods[method], own, base):
                     wrong.add(method)
             else:
-                self.found.append(f"{where}.{method}: no such method; allowed: {', '.join(bases)}")
+                self.found.append(f"{where}.{method}: no such method; allowed: {', '.join(map(str, bases))}")
         return len(self.found) == before
 
     def _settings(self, where: str, settings: type, own: Section, base: Section | None = None) -> bool:

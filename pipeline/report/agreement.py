@@ -17,7 +17,7 @@ APART = "they cannot stand in one table"
 def require_one_experiment(units: Sequence[UnitDirectory]) -> None:
     """Raise UserError, which names two of them, for units that were learned from different data, in different
     networks, with different training, by one method with different settings, under one seed towards different
-    goals, or within the sizes of a unit that is not among them.
+    goals, or within other sizes than those of the unit that is among them.
     """
     _require_alike(units)
     _require_one_goal(units)

@@ -129,9 +129,10 @@ def _parse(text: str) -> Domain:
         raise UserError(f"--param {text}: names no value; write some, for example {EXAMPLE}")
     if kind in RANGES:
         _check_range(text, kind, values)
-    for value in values:
-        if values.count(value) > 1:
-            raise UserError(f"--param {text}: names {as_text(value)} twice; name each value once")
+    told = [(isinstance(value, bool), value) for value in values]  # Python takes `true` for 1
+    for each in told:
+        if told.count(each) > 1:
+            raise UserError(f"--param {text}: names {as_text(each[1])} twice; name each value once")
     return Domain(key, kind, values)
 
 

@@ -7,7 +7,6 @@ What does not hold together stays outside. Epochs in the log and seconds are tak
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +16,7 @@ from lsg.evaluation import average, backward_transfer, forgetting
 from lsg.records import EVENTS, JOB, RESULT, SECONDS
 from pipeline.archives import unpacked
 from pipeline.errors import UserError, first_line
-from pipeline.folders import aside, rename_unless_there
+from pipeline.folders import aside, copy_file, is_leftover, rename_unless_there
 from pipeline.units.proven import prove
 from pipeline.units.records import DEFINITION, UnitDirectory, damage_named, open_unit, read_json
 from pipeline.units.store import RunStore
@@ -46,7 +45,9 @@ def bring(source: Path, store: RunStore) -> Brought:
     """
     brought = Brought()
     with unpacked(source) as folder:
-        directories = [path.parent for path in folder.absolute().rglob(DEFINITION)]
+        top = folder.absolute()
+        found = [path.parent for path in top.rglob(DEFINITION)]
+        directories = [path for path in found if not is_leftover(path.relative_to(top))]
         if not directories:
             raise UserError(
                 f"{source} holds no unit; give a folder runs/ of another machine, or its tar file"
@@ -108,7 +109,8 @@ def _check(unit: UnitDirectory, store: RunStore) -> None:
 
 def _check_records(unit: UnitDirectory) -> None:
     """Each record stands in the log too, and the result follows from the records."""
-    events = {event["task"]: event for event in Tail(unit.path / EVENTS).read() if event["event"] == "task"}
+    log = Tail(unit.path / EVENTS).read()
+    events = {event.get("task"): event for event in log if event.get("event") == "task"}
     matrix = {}
     for task in unit.definition.tasks:
         record = {"event": "task", **read_json(unit.file(task, "json"))}
@@ -137,7 +139,7 @@ def _copy(unit: UnitDirectory, place: Path) -> bool:
     """
     with aside(place) as partial:
         for file in _files(unit):
-            shutil.copy2(file, partial / file.name)
+            copy_file(file, partial / file.name)
         if rename_unless_there(partial, place):
             return True
     if not (place / RESULT).exists():

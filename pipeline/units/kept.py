@@ -17,7 +17,7 @@ from pathlib import Path
 
 from lsg.records import RESULT
 from pipeline.errors import UserError
-from pipeline.folders import aside, rename_unless_there
+from pipeline.folders import aside, copy_file, rename_unless_there
 from pipeline.units.proven import require_unchanged
 from pipeline.units.store import LOCK, RunStore
 from pipeline.units.unit import Unit
@@ -84,10 +84,7 @@ def _link_file(source: Path, path: Path) -> None:
     try:
         os.link(source, path)
     except OSError:
-        try:
-            shutil.copy2(source, path)
-        except OSError as error:  # names the source, on whatever disk that is
-            raise OSError(error.errno, error.strerror, str(path)) from error
+        copy_file(source, path)
 
 
 def _same(path: Path, source: Path) -> bool:

@@ -169,12 +169,25 @@ class Plan:
 
 
 def read_manifest(prepared: Path) -> dict[str, Any]:
-    """manifest.json of a prepared benchmark. Raises UserError when it is missing or damaged."""
+    """What manifest.json says of a prepared benchmark. Raises UserError when it is missing or damaged.
+
+    `settings` are those it was prepared by, None in a manifest of an older version.
+    """
     path = prepared / MANIFEST
     try:
         manifest = json.loads(path.read_bytes())
-        return {"image_shape": manifest["image_shape"], "tasks": list(manifest["tasks"])}
+        _require_tasks(manifest)
+        return {name: manifest.get(name) for name in ("image_shape", "tasks", "settings")}
     except FileNotFoundError:
         raise UserError(f"{path} is not there; run `cl-lsg prepare {prepared.name}`") from None
     except (ValueError, KeyError, TypeError):
         raise UserError(f"{path} is damaged; run `cl-lsg prepare {prepared.name}` again") from None
+
+
+def _require_tasks(manifest: Any) -> None:
+    """Raises ValueError, KeyError or TypeError where a manifest does not describe images and tasks."""
+    _channels, _height, _width = map(int, manifest["image_shape"])
+    if not manifest["tasks"]:
+        raise ValueError("no tasks")
+    for entry in manifest["tasks"]:
+        int(entry["task"]), int(entry["train"]), len(entry["classes"])

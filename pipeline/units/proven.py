@@ -14,6 +14,7 @@ from lsg.files import DamagedFileError
 from lsg.reading import UnknownRunError, empty_method, read_job
 from lsg.records import EVENTS, JOB, RunDirectory
 from pipeline.errors import UserError, first_line
+from pipeline.folders import is_leftover
 from pipeline.units.records import DEFINITION, damage_named, open_unit
 
 SHARED = ("benchmark", "method", "protocol", "seed", "tasks", "network", "train", "settings", "goals")
@@ -24,8 +25,9 @@ MARKS = (JOB, EVENTS)
 
 
 def units_below(folder: Path) -> list[Path]:
-    """The unit directories in the folder, itself among them."""
-    return sorted({path.parent for mark in MARKS for path in folder.rglob(mark)})
+    """The unit directories in the folder, itself among them; none that a process had begun to bring."""
+    found = {path.parent for mark in MARKS for path in folder.rglob(mark)}
+    return sorted(path for path in found if not is_leftover(path.relative_to(folder)))
 
 
 def prove(directory: Path) -> certificate.Report:

@@ -4,6 +4,7 @@ import errno
 import fcntl
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -270,7 +271,7 @@ def test_run_status_and_verify_tell_one_story(project: Path, capsys: pytest.Capt
     assert "digits  scratch seed1-task01         finished, " in after
     assert main(["status"]) == 0
     other = capsys.readouterr().out
-    assert "2 units of other settings, data or code, such as" in other
+    assert "2 units that this does not ask for, such as" in other
     assert "runs/digits/cl-lsg" not in other, "whose unit it is cannot be told before the goals are there"
 
     assert main(["verify", "runs"]) == 0
@@ -354,6 +355,26 @@ def test_plan_shares_images_out_as_the_split_does(
     changes += ["benchmarks=[miniimagenet]", "methods=[scratch]", f"{preset}.network.width=4"]
     assert main(["plan", *(part for change in changes for part in ("-S", change))]) == 0
     assert f"at most {20 * (5 * 499 // 2):,} steps" in capsys.readouterr().out
+
+
+def test_tasks_that_other_settings_prepared_are_not_counted_for_these(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pipeline import estimate
+
+    monkeypatch.setattr(estimate, "MEASURED_SECONDS", 0.0)
+    other, plan = ["-S", "presets.digits.data.validation=0.0"], ["plan", "-S", "methods=[scratch]"]
+    assert main(plan) == 0
+    steps = re.findall(r"at most ([\d,]+) steps", before := capsys.readouterr().out)
+    assert "with 1 units at a time on this machine" in before, "as the local executor learns them"
+    assert main(["prepare", "digits", *other]) == 0
+    assert main(plan) == 0
+    assert re.findall(r"at most ([\d,]+) steps", capsys.readouterr().out) == steps
+    assert main(["status"]) == 2
+    said = capsys.readouterr().err
+    assert "was prepared with validation 0.0 instead of 0.25; run `cl-lsg prepare digits`" in said
+    assert main(["prepare", "digits"]) == 0
+    assert main(["status"]) == 0
 
 
 @pytest.mark.parametrize(

@@ -367,7 +367,7 @@ def test_machine_settings_that_are_empty_are_the_defaults(monkeypatch: pytest.Mo
         ("CL_LSG_THREADS", "100000", "CL_LSG_THREADS is 100000; allowed: 1 to 1024"),
         ("CL_LSG_CHECKPOINT_SECONDS", "-1", "CL_LSG_CHECKPOINT_SECONDS is -1.0; allowed: 0 and up"),
         ("CL_LSG_GPU_SHARE", "2", "CL_LSG_GPU_SHARE is 2.0; allowed: 0 to 1"),
-        ("CL_LSG_WORKERS", "all", "CL_LSG_WORKERS is 'all'; set it to a number"),
+        ("CL_LSG_WORKERS", "all", "CL_LSG_WORKERS is 'all'; set it to a whole number"),
     ],
 )
 def test_a_wrong_machine_setting_is_named(

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
-from pipeline.folders import aside, holds_the_same, leave_only, put_in_place, rename_unless_there
+from pipeline.folders import (
+    aside,
+    copy_file,
+    holds_the_same,
+    leave_only,
+    put_in_place,
+    remove_leftovers,
+    rename_unless_there,
+)
 
 
 def made(folder: Path, **texts: str) -> Path:
@@ -41,6 +51,25 @@ def test_what_a_dead_process_left_goes_too_whatever_the_folder_is_called(tmp_pat
     put_in_place(made(tmp_path / ".partial", new="2"), tmp_path / "a [1]")
     assert names(tmp_path) == ["a [1]"]
     assert contents(tmp_path / "a [1]") == {"new.txt": "2"}
+
+
+def test_leftovers_are_those_of_the_folder_and_not_of_one_whose_name_begins_alike(tmp_path: Path) -> None:
+    for name in (".a.7.old", ".a.7.partial", ".a.2.7.old", ".a.b.7.partial", ".ab.7.old"):
+        made(tmp_path / name, file="1")
+    remove_leftovers(tmp_path / "a", "old")
+    assert names(tmp_path) == [".a.2.7.old", ".a.7.partial", ".a.b.7.partial", ".ab.7.old"]
+    remove_leftovers(tmp_path / "a.2", "old", "partial")
+    assert names(tmp_path) == [".a.7.partial", ".a.b.7.partial", ".ab.7.old"]
+
+
+def test_a_copy_that_fails_is_named_by_where_it_should_stand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made(tmp_path / "a", file="1")
+    full = OSError(errno.ENOSPC, "No space left on device", str(tmp_path / "a/file.txt"))
+    monkeypatch.setattr("shutil.copyfile", Mock(side_effect=full))
+    with pytest.raises(OSError, match=r"No space left on device: .*/b\.txt"):
+        copy_file(tmp_path / "a/file.txt", tmp_path / "b.txt")
 
 
 def test_a_folder_aside_lies_deeper_and_is_gone_after(tmp_path: Path) -> None:

@@ -241,5 +241,15 @@ def test_some_methods_of_a_record(results: Path) -> None:
         ("cl-lsg", 2),
     }
     assert both.missing == ["scratch seed9 (waits)"]
+    assert joined(BENCHMARK, ["one:scratch,"], results).units, "an empty name names none"
     with pytest.raises(UserError, match=r"one holds nothing of cgp; its methods: cl-lsg, .*scratch"):
         joined(BENCHMARK, ["one:scratch,cgp"], results)
+
+
+def test_a_unit_is_joined_with_the_one_that_it_starts_from(results: Path) -> None:
+    """Else the record could never be joined again: where it starts is looked up beside it."""
+    first = made.key_of(only(results, "one", "scratch"))
+    changed(only(results, "one", "fine-tune"), start=first)
+    with pytest.raises(UserError, match=rf"starts from unit {first[:12]}, which is not joined; join the"):
+        joined(BENCHMARK, ["one:fine-tune", "two:scratch"], results)
+    assert joined(BENCHMARK, ["one:fine-tune", "one:scratch"], results).units

@@ -219,6 +219,7 @@ def test_a_preset_s_name_is_text(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
     path.write_text((ROOT / "params.yaml").read_text().replace("\n  digits:", "\n  1:"))
     assert "presets.1: a preset's name is text; quote it" in fault(path, "benchmarks=[cifar100-split]")
+    assert "presets.1: a preset's name is text; quote it" in fault(path, 'benchmarks=["1"]')
 
 
 def test_brackets_too_deep_to_read_are_one_error() -> None:

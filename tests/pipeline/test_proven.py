@@ -118,6 +118,15 @@ def test_verify_and_export_name_the_file_and_the_remedy_and_the_other_units_are_
     assert not Path("one.pt2").exists()
 
 
+def test_what_a_killed_import_left_is_no_unit(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    unit = unit_of(runs, "cl-lsg")
+    left = unit.with_name(f".{unit.name}.99999999.partial") / unit.name
+    shutil.copytree(unit, left)
+    (left / "task_02.json").unlink()
+    assert main(["verify", str(runs)]) == 0
+    assert ".partial" not in capsys.readouterr().out
+
+
 def test_a_record_without_its_digest_is_one_line(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     unit = unit_of(runs, "scratch")
     unfinished(unit)

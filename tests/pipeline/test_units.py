@@ -1,5 +1,6 @@
 """Which units a stage needs, and what makes two of them the same."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -195,4 +196,15 @@ def test_missing_and_damaged_prepared_data_name_the_remedy(tmp_path: Path) -> No
         (prepared_digits() / "tasks/digits/manifest.json").read_text()[:50]
     )
     with pytest.raises(UserError, match="manifest.json is damaged"):
+        read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"tasks": []}, {"tasks": [1, 2]}, {"tasks": None}, {"image_shape": None}, {"image_shape": [1, 8]}],
+)
+def test_a_manifest_of_another_shape_is_damaged(tmp_path: Path, change: dict[str, Any]) -> None:
+    content = json.loads((prepared_digits() / "tasks/digits/manifest.json").read_text())
+    (tmp_path / "manifest.json").write_text(json.dumps(content | change))
+    with pytest.raises(UserError, match="manifest.json is damaged; run `cl-lsg prepare"):
         read_manifest(tmp_path)

@@ -42,6 +42,7 @@ def test_values_are_yaml_and_numbers_of_a_range_are_rounded() -> None:
         (["a=choice:1", "a=choice:2"], "random", "--param a stands there twice"),
         (["a=grid:1,2"], "optuna", "walks no grid; write choice"),
         (["a=choice:[1"], "random", "--param a=choice:[1"),
+        (["a=grid:1,true,1.0"], "random", "names 1 twice; name each value once"),
         (["a=grid:2e-4,1,0.0002"], "random", "names 0.0002 twice; name each value once"),
     ],
 )
