@@ -125,6 +125,8 @@ def _status(arguments: Arguments) -> None:
 
 def _verify(arguments: Arguments) -> None:
     restore(DATA, RunStore.from_environment(), needed=False)
+    if not arguments.directory.exists():
+        raise UserError(f"{arguments.directory} is not there; give a directory of runs/, or runs itself")
     units, faults = units_below(arguments.directory), []
     if not units:
         raise UserError(f"{arguments.directory} holds no unit; give a directory of runs/, or runs itself")
@@ -223,8 +225,8 @@ def _require_free(port: int) -> None:
 
 
 def _track(arguments: Arguments) -> None:
-    bench = _bench(arguments)
-    for benchmark in arguments.benchmark or _params(arguments).benchmarks:
+    params, bench = _params(arguments), _bench(arguments)
+    for benchmark in params.benchmarks:
         done = tracking.rebuild(bench.store.root, benchmark)
         if (REPORTS / benchmark / SUMMARY).is_file():
             tracking.attach_report(None, benchmark, REPORTS / benchmark)

@@ -86,7 +86,7 @@ def read_text(text: str, where: str) -> Any:
     except yaml.MarkedYAMLError as error:
         line = f" (line {error.problem_mark.line + 1})" if error.problem_mark else ""
         raise UserError(f"{where}{line}: {error.problem}; mend it") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # or a number that Python cannot read
         raise UserError(f"{where}: {' '.join(str(error).split())}; mend it") from None
 
 

@@ -89,11 +89,12 @@ def recording_of(
 def record(recording: Recording, benchmark: str, name: str, results: Path = RESULTS) -> Path:
     """Write `results/<benchmark>/<name>/`, replacing it whole, and return it.
 
-    Raises UserError for a name that is none of a folder.
+    Raises UserError for a name that is none of a folder, or that `--join` would take apart at its colon.
     """
-    if name in ("", ".", "..") or Path(name).name != name:
+    if name in ("", ".", "..") or Path(name).name != name or ":" in name:
         raise UserError(
-            f"{name!r} is no name of a folder in {results / benchmark}; give a word, such as first"
+            f"{name!r} is no name of a folder in {results / benchmark} (without colons); "
+            "give a word, such as first"
         )
     with _replaced(results / benchmark / name) as folder:
         if recording.facts:

@@ -29,7 +29,7 @@ class _Loader(yaml.SafeLoader):
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012, PyYAML's own
 
     def construct_document(self, node: yaml.Node) -> Any:
-        _require_tree(node, ())
+        _require_tree(node, (), set())
         return super().construct_document(node)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -47,16 +47,22 @@ class _Loader(yaml.SafeLoader):
         return int(text, 0) if text[:2] in ("0o", "0x") else int(text)
 
 
-def _require_tree(node: yaml.Node, around: tuple[yaml.Node, ...]) -> None:
-    """Raise ConstructorError where one of the nodes `around` the node is the node itself."""
+def _require_tree(node: yaml.Node, around: tuple[yaml.Node, ...], seen: set[int]) -> None:
+    """Raise ConstructorError where one of the nodes `around` the node is the node itself.
+
+    A node may stand in many places; once is enough to look into it, so those `seen` are passed over.
+    """
     if node in around:
         raise yaml.constructor.ConstructorError(None, None, "found a value within itself", node.start_mark)
+    if id(node) in seen:
+        return
     if isinstance(node, yaml.MappingNode):
         inner = [each for pair in node.value for each in pair]
     else:
         inner = node.value if isinstance(node, yaml.SequenceNode) else []
     for each in inner:
-        _require_tree(each, (*around, node))
+        _require_tree(each, (*around, node), seen)
+    seen.add(id(node))
 
 
 class _AsWritten(_Loader):

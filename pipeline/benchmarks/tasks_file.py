@@ -18,7 +18,7 @@ def read_tasks(path: Path) -> list[tuple[str, tuple[str, ...]]]:
     """Name and classes of each task, in the file's order. Raises UserError with the file and the remedy."""
     try:
         content = _content(path.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+    except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
         raise UserError(f"tasks file {path} cannot be read ({error}); {SHAPE}") from error
     if not isinstance(content, list) or not content:
         raise UserError(f"tasks file {path} is not a list of tasks; {SHAPE}")

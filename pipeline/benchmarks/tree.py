@@ -96,8 +96,11 @@ def class_files(folders: Sequence[Path]) -> dict[str, list[Path]]:
 
 
 def _is_image(path: Path) -> bool:
-    """By its name; what would be waited for when read, such as a pipe, is none."""
-    return path.suffix.lower() in SUFFIXES and not path.is_fifo()
+    """By its name; a folder is none, nor what would be waited for when read, such as a pipe.
+
+    A link to nothing is one, so that it is named when it is read.
+    """
+    return path.suffix.lower() in SUFFIXES and (path.is_file() or not path.exists())
 
 
 def _require_text(folder: Path) -> None:

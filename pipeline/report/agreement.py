@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lsg.methods import METHODS
 from pipeline.errors import UserError
 from pipeline.units.records import Record, UnitDirectory
+
+Goals = Mapping[tuple[int, int], float]
+"""Goal accuracies by seed and task."""
 
 SHARED = ("network", "train", "data")
 """Fields of a unit's definition that are the same for all."""
@@ -19,9 +22,30 @@ def require_one_experiment(units: Sequence[UnitDirectory]) -> None:
     networks, with different training, by one method with different settings, under one seed towards different
     goals, or within other sizes than those of the unit that is among them.
     """
+    _require_known(units)
     _require_alike(units)
     _require_one_goal(units)
     _require_sizes_of_these(units)
+
+
+def require_these_goals(units: Sequence[UnitDirectory], goals: Goals) -> None:
+    """Raise UserError for a unit that decided by another goal than the task has under its seed."""
+    for unit in units:
+        for task in unit.definition.tasks:
+            goal = _goal_decided_by(unit.record(task))
+            known = goals.get((unit.definition.seed, task), goal)
+            if goal != known and goal is not None:
+                told = f"{unit.path} learned task {task} towards {goal:g}"
+                raise UserError(f"{told}, and its goal is {known:g}")
+
+
+def _require_known(units: Sequence[UnitDirectory]) -> None:
+    for unit in units:
+        if unit.definition.method not in METHODS:
+            raise UserError(
+                f"{unit.path} is of a method that this checkout does not have, {unit.definition.method}; "
+                "use a checkout that has it"
+            )
 
 
 def _require_alike(units: Sequence[UnitDirectory]) -> None:

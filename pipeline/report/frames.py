@@ -4,7 +4,7 @@ Every row names its method, protocol, seed and task, and the unit directory, bel
 comes from.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from lsg.methods import METHODS
 from lsg.methods.cl_lsg import ClLsg
 from lsg.protocol import DECISION_SPLIT
 from pipeline.errors import AGAIN, UserError
-from pipeline.report.agreement import require_one_experiment
+from pipeline.report.agreement import Goals, require_one_experiment, require_these_goals
 from pipeline.units.histories import Learned, history
 from pipeline.units.records import UnitDirectory, open_unit, read_json
 
@@ -70,11 +70,12 @@ def read_frames(benchmark: str, listings: Iterable[Path], root: Path) -> Frames:
     unit, a damaged file, and units of another benchmark, of different protocols or of different experiments:
     a run that was cut, or `cl-lsg targets` alone, leaves the list that an earlier run's stage learn wrote.
     """
-    units = [_finished(root / place) for listing in listings for place in _places(listing)]
+    contents = {listing: _content(listing) for listing in listings}
+    units = [_finished(root / place) for content in contents.values() for place in content["units"].values()]
     if not units:
         raise UserError(f"no units are listed for {benchmark}; run `cl-lsg targets {benchmark}`")
     frames = frames_of(benchmark, units)
-    _require_one_run(units)
+    _require_one_run(units, _goals(contents))
     _require_same_seeds(frames)
     return frames
 
@@ -114,19 +115,31 @@ def complete_runs(units: Sequence[UnitDirectory]) -> set[tuple[str, int]]:
     return {name for name, of_run in _grouped(units).items() if len(history(of_run)) == tasks}
 
 
-def _require_one_run(units: Sequence[UnitDirectory]) -> None:
+def _require_one_run(units: Sequence[UnitDirectory], goals: Goals) -> None:
     try:
         require_one_experiment(units)
+        require_these_goals(units, goals)
     except UserError as error:
         raise UserError(f"{error}: stages targets and learn were of different runs; {AGAIN}") from error
 
 
-def _places(listing: Path) -> list[str]:
+def _content(listing: Path) -> dict[str, Any]:
     content = read_json(listing)
-    places = content.get("units") if isinstance(content, dict) else None
-    if not isinstance(places, dict):
+    if not isinstance(content, dict) or not isinstance(content.get("units"), dict):
         raise UserError(f"{listing} is damaged: it lists no units; delete it and {AGAIN}")
-    return [str(place) for place in places.values()]
+    return content
+
+
+def _goals(contents: Mapping[Path, dict[str, Any]]) -> Goals:
+    """The goals that the stage targets came to, by seed and task."""
+    goals: dict[tuple[int, int], float] = {}
+    for listing, content in contents.items():
+        try:
+            for seed, by_task in content.get("goals", {}).items():
+                goals |= {(int(seed), int(task)): float(goal) for task, goal in by_task.items()}
+        except (ValueError, TypeError, AttributeError):
+            raise UserError(f"{listing} is damaged: its goals are none; delete it and {AGAIN}") from None
+    return goals
 
 
 def _finished(directory: Path) -> UnitDirectory:

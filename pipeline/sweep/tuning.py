@@ -6,7 +6,6 @@ the units' directories, so a trial that dies, or is begun again, goes on where i
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -19,6 +18,7 @@ from pipeline.execution.shared_tasks import SharedTasks, Shelf, data_bytes
 from pipeline.stage import work
 from pipeline.sweep.settings import Sweep
 from pipeline.sweep.space import Values
+from pipeline.sweep.states import STATES, remove_torn
 from pipeline.sweep.trials import Outcome, Study, Trial, outcome
 from pipeline.units.records import damage_named
 from pipeline.units.store import run_unit
@@ -35,8 +35,6 @@ from ray.tune.search.basic_variant import BasicVariantGenerator
 
 _LOG = logging.getLogger(__name__)
 ACCURACY, LEARNED = "validation_accuracy", "training_iteration"
-STATES = "experiment_state-*.json"
-"""Tune's files of which trials there are and how far they came, one for each time that it ran."""
 REDUCTION = 3
 """ASHA lets the best third go on, at 1, 3, 9, ... learned tasks."""
 
@@ -111,22 +109,10 @@ def _learn(study: Study, values: Values, source: SharedTasks) -> None:
     tell({})
 
 
-def _remove_torn_states(folder: Path) -> None:
-    """Remove what a kill cut short: Tune writes its state in place. An earlier one goes on, or a new run.
-
-    Nothing is lost by it, since trials find what their units have learned.
-    """
-    for path in folder.glob(STATES):
-        try:
-            json.loads(path.read_bytes())
-        except ValueError:
-            path.unlink()
-
-
 def _tuner(sweep: Sweep, listener: Listener, trainable: Any, workers: int) -> tune.Tuner:
     """Tune's state of the same sweep, to go on with, or a new one."""
     folder = sweep.folder
-    _remove_torn_states(folder)
+    remove_torn(folder)
     if tune.Tuner.can_restore(str(folder)) and any(folder.glob(STATES)):
         return _restored(folder, trainable)
     folder.parent.mkdir(parents=True, exist_ok=True)

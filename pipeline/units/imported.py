@@ -43,6 +43,8 @@ def bring(source: Path, store: RunStore) -> Brought:
     A unit that is finished in the store stays as it is, so the same call may be repeated; a faulty one stays
     outside while others come in. Raises UserError for a source that holds no unit or cannot be read.
     """
+    if not source.exists():
+        raise UserError(f"{source} is not there; give a folder runs/ of another machine, or its tar file")
     brought = Brought()
     with unpacked(source) as folder:
         top = folder.absolute()

@@ -177,8 +177,10 @@ def test_a_pipe_is_no_image_and_nothing_waits_for_it(
 ) -> None:
     write_png(tmp_path / "cat/a.png", np.zeros((9, 9), dtype=np.uint8))
     os.mkfifo(tmp_path / "cat/b.png")
+    (tmp_path / "cat/c.png").mkdir()
     assert [path.name for path in tree.class_files([tmp_path])["cat"]] == ["a.png"]
     assert str(tmp_path / "cat/b.png") in caplog.text
+    assert f"1 folders inside classes are not read, such as {tmp_path / 'cat/c.png'}" in caplog.text
 
 
 def test_folders_inside_a_class_are_not_read_and_that_is_said(

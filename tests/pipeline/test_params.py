@@ -261,6 +261,12 @@ def test_no_file_and_no_yaml_are_one_sentence(tmp_path: Path) -> None:
     assert "params.yaml (line" in fault(path)
 
 
+@pytest.mark.parametrize("value", ["9" * 5000, "!!int abc", "!!float x", "!!timestamp 2020-99-99"])
+def test_a_number_that_cannot_be_read_is_one_sentence(value: str) -> None:
+    assert "-S train.epochs=" in (said := fault(ROOT / "params.yaml", f"train.epochs={value}"))
+    assert said.endswith("; mend it")
+
+
 def test_numbers_read_as_dvc_writes_them(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
     path.write_text((ROOT / "params.yaml").read_text().replace("penalty: 1.0e-4", "penalty: 1e-05"))

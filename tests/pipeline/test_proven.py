@@ -118,6 +118,14 @@ def test_verify_and_export_name_the_file_and_the_remedy_and_the_other_units_are_
     assert not Path("one.pt2").exists()
 
 
+@pytest.mark.parametrize("command", ["verify", "import"])
+def test_a_place_that_is_not_there_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    assert main([command, str(tmp_path / "none")]) == 2
+    assert "none is not there; give " in capsys.readouterr().err
+
+
 def test_what_a_killed_import_left_is_no_unit(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     unit = unit_of(runs, "cl-lsg")
     left = unit.with_name(f".{unit.name}.99999999.partial") / unit.name

@@ -126,7 +126,7 @@ def test_a_hole_in_a_finished_experiment_is_an_error_and_keeps_what_was_recorded
     assert written(folder) == before
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "a/b"])
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a:b"])
 def test_a_record_is_a_folder_of_its_benchmark(bench: Bench, tmp_path: Path, name: str) -> None:
     bench.write()
     with pytest.raises(UserError, match="is no name of a folder"):

@@ -384,6 +384,39 @@ def test_units_of_two_runs_are_in_no_table(bench: Bench) -> None:
             bench.frames()
 
 
+def test_units_that_decided_by_other_goals_are_in_no_table(bench: Bench) -> None:
+    """As after `cl-lsg targets` with another rule, and nothing learned towards its goals yet."""
+    goal = 0.7
+    step = {"question": "grow", "answer": False, "value": 0.75, "goal": goal, "split": "validation"}
+    directory = bench.place("cl-lsg seed1")
+    for task in (1, 2, 3):
+        record = json.loads((directory / f"task_{task:02d}.json").read_text())
+        decided = {"goal": goal, "decisions": [{**step, "reason": "target_met"}]} if task == 2 else {}
+        made.write(directory / f"task_{task:02d}.json", record | decided)
+    made.finish(directory)
+    for goals, stands in (({2: goal}, True), ({2: goal + 0.01}, False), ({2: "a"}, False)):
+        bench.write()
+        path = bench.data / "targets" / f"{made.BENCHMARK}.json"
+        content = json.loads(path.read_text())
+        made.write(path, content | {"goals": {"1": goals}})
+        listings = [bench.data / stage / f"{made.BENCHMARK}.json" for stage in bench.listed]
+        if stands:
+            assert read_frames(made.BENCHMARK, listings, bench.runs).methods
+            continue
+        with pytest.raises(
+            UserError, match=r"towards .*, and its goal is .*different runs|its goals are none"
+        ):
+            read_frames(made.BENCHMARK, listings, bench.runs)
+
+
+def test_a_unit_of_a_method_that_is_not_here_is_named(bench: Bench) -> None:
+    there = bench.place("cl-lsg seed1")
+    unit = there / "unit.json"
+    made.write(unit, json.loads(unit.read_text()) | {"method": "shrink"})
+    with pytest.raises(UserError, match=r"this checkout does not have, shrink; use a checkout"):
+        bench.frames()
+
+
 def test_a_result_without_its_tasks_is_named(bench: Bench) -> None:
     result = bench.place("cl-lsg seed1") / "result.json"
     result.write_text('{"a": 1}')

@@ -45,6 +45,15 @@ def test_a_value_that_is_named_and_used_twice_is_none_within_itself() -> None:
     assert yaml12.load("x: &a [1, 2]\ny: [*a, *a]") == {"x": [1, 2], "y": [[1, 2], [1, 2]]}
 
 
+@pytest.mark.timeout(20)
+def test_names_of_names_are_looked_into_once() -> None:
+    """Two of each before it: 2^26 ways to the first, and 27 values."""
+    names = ["&a0 []", *(f"&a{number} [*a{number - 1}, *a{number - 1}]" for number in range(1, 27))]
+    value = yaml12.load(f"[{', '.join(names)}]")
+    assert value[2] == [[[], []], [[], []]]
+    assert value[26][0] is value[26][1]
+
+
 @pytest.mark.parametrize("text", ["{a: 1, a: 2}", "a: 1\nb: 2\na: 3", "x:\n  - {a: 1, a: 1}"])
 def test_a_key_that_stands_twice_is_refused_where_it_stands(text: str) -> None:
     with pytest.raises(yaml.MarkedYAMLError, match='duplicate key "a"'):

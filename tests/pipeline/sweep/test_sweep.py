@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import shutil
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import pandas as pd
 import pytest
 
 from pipeline.cli import main
+from pipeline.sweep.states import remove_torn
 from tests.pipeline.tiny_experiment import ROOT, contents, prepared_digits
 
 KEY = "learn.cl-lsg.seed_fraction"
@@ -53,7 +55,7 @@ def kill_in_the_third_trial(project: Path) -> None:
         assert process.poll() is None, log.read_text()
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGSTOP)
-    while not is_whole(newest_state(project)):  # Tune is just writing it
+    while not all(map(is_whole, newest_states(project))):  # Tune is just writing them
         os.killpg(process.pid, signal.SIGCONT)
         time.sleep(0.01)
         os.killpg(process.pid, signal.SIGSTOP)
@@ -61,15 +63,19 @@ def kill_in_the_third_trial(project: Path) -> None:
     process.wait()
 
 
-def newest_state(project: Path) -> Path:
-    """Tune's own file of the sweep."""
-    return max(project.rglob("experiment_state-*.json"))
+def newest_states(project: Path) -> tuple[Path, Path]:
+    """Tune's own files of the sweep: its trials, and what its search has drawn."""
+    trials, search = (
+        max(project.rglob(f"{name}-*.json")) for name in ("experiment_state", "basic-variant-state")
+    )
+    return trials, search
 
 
 def is_whole(path: Path) -> bool:
+    content = path.read_bytes()
     try:
-        json.loads(path.read_text())
-    except ValueError:
+        json.loads(content) if path.name.startswith("experiment") else pickle.loads(content)
+    except (ValueError, EOFError, pickle.UnpicklingError):
         return False
     return True
 
@@ -81,8 +87,8 @@ def test_a_kill_while_tune_writes_its_state_costs_nothing_that_was_learned(proje
     units = learned(project)
     before = {value: (unit / "result.json").stat() for value, unit in units.items() if is_done(unit)}
     assert before
-    state = newest_state(project)
-    state.write_text(state.read_text()[:100])
+    _, search = newest_states(project)
+    search.write_bytes(search.read_bytes()[:40])
     done = subprocess.run(
         [sys.executable, "-m", "pipeline", *SWEEP], capture_output=True, text=True, check=False
     )
@@ -91,6 +97,21 @@ def test_a_kill_while_tune_writes_its_state_costs_nothing_that_was_learned(proje
     assert table[KEY].tolist() == [KNOWN, BEST, POOR]
     for value, kept in before.items():
         assert (units[value] / "result.json").stat().st_mtime_ns == kept.st_mtime_ns
+
+
+def test_files_of_a_session_stand_or_fall_together(tmp_path: Path) -> None:
+    """Of three sessions the newest is cut in its search, and the middle one has lost its trials."""
+    first, second, third = (f"2026-01-0{day}_10-00-00" for day in (1, 2, 3))
+    for session in (first, third):
+        (tmp_path / f"experiment_state-{session}.json").write_text("{}")
+    for session in (first, second, third):
+        (tmp_path / f"basic-variant-state-{session}.json").write_bytes(pickle.dumps({"drawn": 3}))
+    (tmp_path / "tuner.pkl").write_bytes(b"Tune's own, of no session")
+    kept = {f"experiment_state-{first}.json", f"basic-variant-state-{first}.json", "tuner.pkl"}
+    cut = tmp_path / f"basic-variant-state-{third}.json"
+    cut.write_bytes(cut.read_bytes()[:-5])
+    remove_torn(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == kept
 
 
 def is_done(unit: Path) -> bool:
