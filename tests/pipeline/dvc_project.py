@@ -52,10 +52,8 @@ def environment(tracking: str = "off") -> dict[str, str]:
     return {**os.environ, **ours, **quiet, **NAMED}
 
 
-def call(folder: Path, *command: str, tracking: str = "off") -> str:
+def call(folder: Path, *command: str) -> str:
     """Standard output and error of a command that has to succeed."""
-    done = subprocess.run(
-        command, cwd=folder, env=environment(tracking), capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr

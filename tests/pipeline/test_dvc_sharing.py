@@ -1,5 +1,6 @@
 """Finished units travel: to a remote, into a fresh clone, and between queued experiments and the checkout."""
 
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from tests.pipeline.dvc_project import DVC, call, make_clone
+from tests.pipeline.dvc_project import DVC, call, environment, make_clone
 from tests.pipeline.test_dvc_stages import units
 
 LSG = [sys.executable, "-m", "pipeline"]
@@ -51,7 +52,7 @@ def test_queued_experiments_share_units_and_mlflow_with_the_checkout(origin: Pat
     (known,) = set(units(origin / "runs")) - before
     known_at = (origin / "runs" / known / "result.json").stat().st_mtime_ns
     call(origin, *DVC, "exp", "run", "--queue", "-S", "learn.cl-lsg.penalty=0.01,0.02")
-    call(origin, *DVC, "queue", "start", "-j", "2", tracking="mlflow")
+    start_workers(origin)
     wait_for_queue(origin)
     fresh = set(units(origin / "runs")) - before
     assert len(fresh) == 2
@@ -65,6 +66,23 @@ def test_queued_experiments_share_units_and_mlflow_with_the_checkout(origin: Pat
     shown = client.search_runs([experiment.experiment_id], "params.method = 'cl-lsg'")
     told = sorted((run.data.params["penalty"], run.info.status) for run in shown)
     assert told == [("0.01", "FINISHED"), ("0.02", "FINISHED")], "what was reused is shown too"
+
+
+def start_workers(project: Path) -> None:
+    """Two workers of DVC's queue. They outlive the command and hold what it writes into: a file, which, other
+    than a pipe, nobody waits for."""
+    log = project.parent / "queue.log"
+    with log.open("w") as told:
+        command = [*DVC, "queue", "start", "-j", "2"]
+        subprocess.run(
+            command,
+            cwd=project,
+            env=environment(tracking="mlflow"),
+            stdout=told,
+            stderr=told,
+            check=True,
+            timeout=WAIT_SECONDS,
+        )
 
 
 def wait_for_queue(project: Path) -> None:
