@@ -265,6 +265,7 @@ def test_a_method_that_this_version_does_not_have_is_refused(brought_along: Path
 def test_a_folder_without_units_and_a_tar_that_leads_out_are_one_error(
     tmp_path: Path, store: RunStore
 ) -> None:
+    (tmp_path / "nothing").mkdir()
     with pytest.raises(UserError, match=r"nothing holds no unit; give a folder runs/"):
         bring(tmp_path / "nothing", store)
     with tarfile.open(tmp_path / "evil.tar", "w") as tar:
