@@ -33,7 +33,7 @@ def batch_sizes(images: int, batch_size: int) -> list[int]:
 
 
 class Batches:
-    """The training batches of one task.
+    """The training batches of one task. Raises ValueError where it has no training images.
 
     Args:
         task: whose train split.
@@ -52,6 +52,8 @@ class Batches:
         seed: int,
         device: torch.device | str = "cpu",
     ) -> None:
+        if not len(task.train.labels):
+            raise ValueError(f"task {task.number} has no training images")
         self.task, self.seed = task.number, seed
         self.crop_padding, self.flip, self.device = crop_padding, flip, device
         height, width = task.train.images.shape[2:]

@@ -70,7 +70,7 @@ class Checkpoints:
         return saved
 
     def clear(self) -> None:
-        """Remove all checkpoints; the task is done."""
+        """Remove all checkpoints: their task is done, or given up."""
         for path in self.directory.glob("checkpoint_*.safetensors"):
             path.unlink()
 

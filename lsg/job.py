@@ -25,7 +25,8 @@ class Job:
         network: `name` and options of the architecture.
         settings: of the method, an instance of its `Settings`.
         goals: target accuracy of tasks on the decision split.
-        start: directory of a finished run whose tasks come before this one's (Fine-tune's first task).
+        start: directory of a finished run whose tasks come before this one's. For Fine-tune alone, whose
+            tasks have a network each; other methods need their earlier tasks in the same directory.
         threads: of torch on the CPU; sums differ in their last bits between numbers of threads.
     """
 

@@ -25,7 +25,7 @@ class PlainTraining:
             with `mask` true. On a GPU one of Adam's kind counts its steps there.
         macs: multiply-accumulate operations of one image's forward pass.
         penalty: added to the cross entropy.
-        before_step, after_step: called before and after each step of the optimizer with the rate (frozen
+        before_step, after_step: called before each step of the optimizer, and after it with its rate (frozen
             entries' gradients; proximal steps). They do the same in every step (see `Trainee.layout`).
     """
 
@@ -35,7 +35,7 @@ class PlainTraining:
         optimizer: torch.optim.Optimizer,
         macs: int,
         penalty: Callable[[], Tensor] | None = None,
-        before_step: Callable[[float], None] | None = None,
+        before_step: Callable[[], None] | None = None,
         after_step: Callable[[float], None] | None = None,
     ) -> None:
         self.network, self.optimizer, self.macs = network, optimizer, macs
@@ -62,7 +62,7 @@ class PlainTraining:
         for group in self.optimizer.param_groups:
             group["lr"] = mask_rate if group.get("mask") else rate
         if self._before_step is not None:
-            self._before_step(rate)
+            self._before_step()
         self.optimizer.step()
         if self._after_step is not None:
             with torch.no_grad():

@@ -23,6 +23,7 @@ from lsg.plain import load_optimizers
 from lsg.reading import rebuilt_method, restore_task
 from lsg.recording import Recorder
 from lsg.records import EVENTS, JOB, RunDirectory
+from lsg.settings import require
 from lsg.training import Trainer
 
 
@@ -32,13 +33,16 @@ def learn_sequence(
     """Learn the job's tasks into `directory` and return what `result.json` then holds.
 
     Raises:
-        ValueError: if the directory is another job's.
+        ValueError: if the directory is another job's, or the job starts from a run that its method cannot
+            start from.
         ForgettingError: if a task's network changed after it was learned.
         DivergedError: if training left the range of numbers.
         KeyError: if there is no such task.
         DamagedFileError: for a damaged task, record or data file.
         OSError: if something cannot be written; what was learned before stays.
     """
+    starts = job.start is None or METHODS[job.method].takes_start(job.settings)
+    require(starts, "start", job.start, f"none for {job.method}, whose tasks need one directory")
     torch.set_num_threads(job.threads)
     torch.backends.cudnn.allow_tf32 = False  # a GPU's convolutions would have 10 bits of float32's 23
     directory.mkdir(parents=True, exist_ok=True)
@@ -52,15 +56,20 @@ def learn_sequence(
 def _require_same_end(job: Job, run: RunDirectory) -> None:
     """What a method that looks ahead has learned holds for the tasks alone that it shared its network among.
 
-    Raises ValueError where the directory was begun with fewer.
+    Raises ValueError where the directory was begun with fewer. Where no task of these was finished, what was
+    begun is given up.
     """
-    if METHODS[job.method].looks_ahead and (run.path / JOB).exists():
-        known = run.job()["tasks"]
-        if run.learned() and known != list(job.tasks):
-            raise ValueError(
-                f"{run.path} was begun for tasks {known}, among which {job.method} shares its network out; "
-                f"take another directory for tasks {list(job.tasks)}"
-            )
+    if not METHODS[job.method].looks_ahead or not (run.path / JOB).exists():
+        return
+    known = run.job()["tasks"]
+    if known == list(job.tasks):
+        return
+    if run.learned():
+        raise ValueError(
+            f"{run.path} was begun for tasks {known}, among which {job.method} shares its network out; "
+            f"take another directory for tasks {list(job.tasks)}"
+        )
+    Checkpoints(run.path, 0.0).clear()
 
 
 class Sequence:

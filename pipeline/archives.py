@@ -52,7 +52,7 @@ def _extract(archive: Path, folder: Path) -> None:
                 f"{gettempdir()} has no room to unpack {archive} ({error.strerror}); free it, or set TMPDIR"
             ) from error
         raise UserError(
-            f"{archive} cannot be unpacked ({first_line(error)}); bring it again, whole"
+            f"{archive} cannot be unpacked as a tar file ({first_line(error)}); bring it again, whole"
         ) from error
 
 

@@ -13,6 +13,20 @@ LAST_PORT = 65535
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
+class _Version(argparse.Action):
+    """Looks the version up only when it is asked for, which keeps all other commands quick."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_arguments: object, **_options: object) -> None:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            found = version(parser.prog)
+        except PackageNotFoundError:
+            found = "not installed: run from a checkout"
+        print(parser.prog, found)
+        parser.exit()
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     top = argparse.ArgumentParser(
@@ -21,6 +35,7 @@ def parser() -> argparse.ArgumentParser:
         epilog=f"{EXAMPLES}\n{MACHINE}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    top.add_argument("--version", action=_Version, nargs=0, help="print the installed version and exit")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_stages(commands)
     _add_run(commands)

@@ -40,9 +40,12 @@ def prepare(benchmark: str, settings: DataSettings, out: Path) -> dict[str, Any]
     One process at a time does so; another one waits. Raises UserError for images that are missing, broken or
     do not fit the settings, and for a disk that cannot be written; `out` is then what it was before.
     """
-    listed = read_tasks(Path(settings.tasks)) if settings.tasks else None
-    images = load_images(settings)
-    tasks = split_tasks(images, settings, listed)
+    try:
+        listed = read_tasks(Path(settings.tasks)) if settings.tasks else None
+        images = load_images(settings)
+        tasks = split_tasks(images, settings, listed)
+    except UserError as error:
+        raise UserError(f"presets.{benchmark}: {error}") from error
     try:
         with held(out.with_name(f".{out.name}.lock"), f"another process prepares {out}; waiting for it"):
             return _replaced(benchmark, settings, images, tasks, out)

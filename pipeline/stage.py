@@ -73,9 +73,10 @@ def known_units(plan: Plan, bench: Bench) -> tuple[list[Unit], str]:
     units, path = plan.units("targets"), bench.file("targets", plan.experiment.benchmark)
     try:
         goals = read_goals(path, plan, bench.store)
-    except UserError:
+    except UserError as error:
         others = [name for name in plan.experiment.methods if name not in BASELINES]
-        return units, f"{', '.join(others)}: waiting for goals" if others else ""
+        why = f" ({error})" if path.exists() else ""
+        return units, f"{', '.join(others)}: waiting for goals{why}" if others else ""
     learned, sized = plan.units("learn", goals), plan.units("sized", goals)
     try:
         if all(bench.store.finished(unit) for unit in learned):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from lsg.job import Job
 from lsg.methods import METHODS, Method
@@ -52,6 +54,9 @@ def test_the_skeletons_of_extensions_are_whole() -> None:
     assert isinstance(method, type)
     assert issubclass(method, Method)
     method(architecture, method.Settings(), "clean", seed=1)
+    fresh: Callable[..., nn.Module] = names["fresh_network"]  # type: ignore[assignment]
+    one, two = (fresh(architecture, architecture.streams, 2, 1, 1).state_dict() for _ in range(2))
+    assert all(torch.equal(one[name], two[name]) for name in one), "nothing is left to torch's generator"
     assert isinstance(names["NOMINAL"], Nominal)
     assert callable(names["load"])
 

@@ -200,7 +200,7 @@ class Apd(Method):
             optimizer,
             self._macs(task, trainer),
             penalty=lambda: network.penalty(self.settings),
-            before_step=lambda rate: network.hold(self.settings),
+            before_step=lambda: network.hold(self.settings),
         )
         rates = self.settings.rates(trainer.settings.epochs)
         trainer.run(Stage(number=1, mask_rates=rates), training, task)

@@ -158,7 +158,7 @@ class ClLsg(Banked):
         seed, lesson = self._seed(task, trainer), Lesson("grew")
         solution, _ = self._grow(seed, task, trainer, lesson)
         if solution.widths == seed.widths:
-            lesson.reason = "grew_zero"
+            lesson.reason = "grew_zero" if any(lesson.stage_gates[GROW]) else "no_room"
         return solution, lesson
 
     def _reuse(self, task: Task, goal: float | None, trainer: Trainer) -> tuple[Solution, Lesson]:

@@ -236,12 +236,13 @@ class Cpg(SingleWeights):
         return kept.solution, kept.reached
 
     def _widths(self) -> list[dict[str, int]]:
-        """Widths from the bank's on to the cap's."""
+        """Widths from the bank's on to the cap's, each once: in a narrow network two may round alike."""
         settings, now = self.settings, self.bank.widths
         steps = [
             cap_widths(self.architecture, size) for size in multipliers(settings.cap, settings.grow_step)
         ]
-        return [widths for widths in steps if all(widths[stream] >= now[stream] for stream in now)]
+        fitting = [widths for widths in steps if all(widths[stream] >= now[stream] for stream in now)]
+        return [widths for widths, before in zip(fitting, [None, *fitting], strict=False) if widths != before]
 
     def _picked(self, stage: int, widths: Widths, task: Task, trainer: Trainer, lesson: Lesson) -> Picked:
         """What picking at these widths comes to."""

@@ -85,7 +85,7 @@ class ProximalSteps:
         rows = {layer.name: self.grids[layer.name][new[layer.target] :] for layer in layers if new}
         return incoming(self.architecture, rows) if new else {}
 
-    def before(self, rate: float) -> None:
+    def before(self) -> None:
         """Add the gradients of l2 and of the pull; the head has neither."""
         for name in self.trained:
             gradient = self._weight(name).grad

@@ -64,6 +64,10 @@ class FineTune(Dense):
         super().__init__(architecture, settings, protocol, seed)
         self.forgets = settings.start == "sequential"
 
+    @classmethod
+    def takes_start(cls, settings: FineTuneSettings) -> bool:
+        return settings.start != "sequential"
+
     def parent(self, task: int) -> int | None:
         """The earlier task whose network `task` starts from; None for the first task."""
         earlier = sorted(number for number in self.states if number < task)

@@ -74,6 +74,11 @@ class Method(ABC):
         return cls.grows
 
     @classmethod
+    def takes_start(cls, settings: Any) -> bool:
+        """Whether a run may start from another one's tasks, and its files hold all that its own need."""
+        return False
+
+    @classmethod
     def most_epochs(cls, settings: Any, epochs: int, first: bool) -> int:
         """Epochs that a task can take at most, from the `epochs` of one stage; what plans are made of."""
         return epochs
@@ -107,7 +112,10 @@ class Method(ABC):
 
     @abstractmethod
     def network(self, task: int) -> nn.Module:
-        """The task's network, plain and in evaluation mode: the one door to what a task computes."""
+        """The task's network, plain and in evaluation mode: the one door to what a task computes.
+
+        Raises KeyError for a task that has not been learned.
+        """
 
     @abstractmethod
     def tensors(self, task: int) -> dict[str, Tensor]:

@@ -46,6 +46,7 @@ class PnnSettings:
     """Coefficients of PNN.
 
     final_size: weights after `tasks` tasks, adapters included, over the 1x network's (Table 5: 1.7 on Split).
+        As near to it as columns of one channel a stream or more come.
     tasks: how many tasks that is; columns of further tasks have the same width.
     scale_init: deviation of the scalars a at the start, around 0 (HAT, Avalanche: 1; MNTDP: a = 1).
     """

@@ -49,7 +49,10 @@ class Layer:
 
     @property
     def is_linear(self) -> bool:
-        """Fully connected to channels that are single numbers, so that a kernel is one weight."""
+        """Fully connected to channels that are single numbers, so that a kernel is one weight.
+
+        A 1x1 convolution of a 1x1 map is the same.
+        """
         return self.area == self.positions == self.repeat == 1
 
 

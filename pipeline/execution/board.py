@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from lsg.records import EVENTS
-from pipeline.units.store import RunStore
+from pipeline.units.store import FAULT, RunStore
 from pipeline.units.tail import Tail
 from pipeline.units.unit import Unit
 
@@ -77,7 +77,9 @@ class Board:
             self.watcher.event(unit, event)
         self._open.discard(unit.key)
         if fault is not None:
-            self._faults[unit.key] = f"{unit.name} ({self.store.directory(unit)}): {fault}"
+            directory = self.store.directory(unit)
+            told = f", traceback in {FAULT}" if (directory / FAULT).exists() else ""
+            self._faults[unit.key] = f"{unit.name} ({directory}{told}): {fault}"
         self.watcher.ended(unit, fault)
 
     def raise_faults(self) -> None:

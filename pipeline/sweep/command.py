@@ -32,11 +32,12 @@ def sweep(arguments: argparse.Namespace, bench: Bench, prepare: Callable[[Params
         list_override("benchmarks", [arguments.benchmark], "--benchmark", given),
         list_override("methods", [arguments.method], "--method", given),
     )
-    prepare(load_params(PARAMS_FILE, [*changes, *chosen]))
     study = Study(
         arguments.benchmark, arguments.method, bench, arguments.tasks, PARAMS_FILE.absolute(), changes
     )
     asked = Sweep(
         study, space, arguments.samples, arguments.search, arguments.scheduler, arguments.within / 100
     )
+    asked.require_known()
+    prepare(load_params(PARAMS_FILE, [*changes, *chosen]))
     run_sweep(asked, store_uri(bench.tracking), REPORTS)

@@ -76,6 +76,11 @@ class Sweep:
         name = f"{self.study.method}-{self.identity[:12]}"
         return self.study.bench.store.root / STATES / self.study.benchmark / name
 
+    @property
+    def lock(self) -> Path:
+        """Held by the process that runs the sweep: Tune's state and the ledger have one writer."""
+        return self.folder.with_suffix(".lock")
+
     def first_values(self) -> Values:
         """The first value, or the lower end, of every domain."""
         return {domain.key: domain.values[0] for domain in self.space}
@@ -98,6 +103,13 @@ class Sweep:
         """All trials so far. Values that were drawn twice are one."""
         drawn = enumerate(self.ledger.drawn(), start=1)
         return [Trial(number, values, self.study) for number, values in drawn]
+
+    def require_known(self) -> None:
+        """Raise UserError for a key or value that params.yaml may not hold, before anything is prepared."""
+        first = self.first_values()
+        for domain in self.space:
+            for value in domain.values:
+                self.study.require_known({**first, domain.key: value})
 
     def check(self) -> None:
         """Raise UserError for a value that params.yaml may not hold, for a range over whole numbers, for a

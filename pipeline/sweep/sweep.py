@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.execution.board import UnitsFailed
+from pipeline.locks import held
 from pipeline.sweep.choice import Row, choose
 from pipeline.sweep.settings import Sweep
 from pipeline.sweep.space import as_text
@@ -20,6 +21,11 @@ def run_sweep(sweep: Sweep, uri: str | None, reports: Path) -> list[Row]:
     Raises UserError for bad input, and UnitsFailed when a baseline fails or no trial finishes.
     """
     sweep.check()
+    with held(sweep.lock, "the same sweep runs already; waiting for it"):
+        return _run(sweep, uri, reports)
+
+
+def _run(sweep: Sweep, uri: str | None, reports: Path) -> list[Row]:
     from pipeline.sweep.outputs import command_to_run, lines_to_set, write_outputs
     from pipeline.sweep.tuning import run_trials
 

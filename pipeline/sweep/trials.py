@@ -11,7 +11,8 @@ from itertools import groupby
 from pathlib import Path
 
 from pipeline.errors import UserError
-from pipeline.params import load_params
+from pipeline.params import load_params, resolve
+from pipeline.params.experiment import Params
 from pipeline.stage import Bench
 from pipeline.sweep.space import Values, overrides
 from pipeline.targets import goals_of
@@ -40,9 +41,15 @@ class Study:
 
     def plan(self, values: Values) -> Plan:
         """The plan of a trial. Raises UserError for a key or value that params.yaml may not hold."""
+        return self.bench.plan(self._params(values), self.benchmark, self.tasks)
+
+    def require_known(self, values: Values) -> None:
+        """Raise UserError for a key or value that params.yaml may not hold; no image is read for it."""
+        resolve(self._params(values), self.benchmark)
+
+    def _params(self, values: Values) -> Params:
         chosen = [f"benchmarks=[{self.benchmark}]", f"methods=[{self.method}]"]
-        params = load_params(self.params, [*self.changes, *chosen, *overrides(values)])
-        return self.bench.plan(params, self.benchmark, self.tasks)
+        return load_params(self.params, [*self.changes, *chosen, *overrides(values)])
 
     def needed(self, plan: Plan) -> list[Unit]:
         """The baselines' units that a trial waits for: those of the goals, or the start of fine-tune."""

@@ -5,11 +5,12 @@ import socket
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
-from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.entities import LifecycleStage, Run
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
+
+from pipeline.locks import held
 
 _SQLITE = "sqlite:///"
 
@@ -73,13 +74,12 @@ def _alive(pid: int) -> bool:
     return True
 
 
-def _alone(uri: str) -> AbstractContextManager[object]:
+def _alone(uri: str) -> AbstractContextManager[None]:
     """Lets one process at a time open a sqlite file: the first makes its tables, and two of them clash."""
     if not uri.startswith(_SQLITE):
         return nullcontext()
     path = Path(uri.removeprefix(_SQLITE))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return FileLock(path.with_name(path.name + ".lock"))
+    return held(path.with_name(f"{path.name}.lock"), f"another process opens {path}; waiting for it")
 
 
 def _experiment(client: MlflowClient, uri: str, benchmark: str) -> str:

@@ -7,6 +7,7 @@ What does not hold together stays outside. Epochs in the log and seconds are tak
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,8 @@ from pipeline.units.store import RunStore
 from pipeline.units.tail import Tail
 from pipeline.units.unit import label, short
 
+_LEARN_AGAIN = re.compile("; (delete|move|give) .*")
+"""The remedies of errors on a unit's files."""
 ONCE = (DEFINITION, JOB, RESULT, EVENTS, SECONDS)
 """A finished unit's files beside two a task."""
 
@@ -81,9 +84,16 @@ def _bring_one(directory: Path, store: RunStore, brought: Brought) -> None:
                 new = _copy(unit, store.root / name)
             (brought.new if new else brought.known).append(name)
     except (UserError, ForgettingError) as error:
-        brought.faults[name] = str(error)
+        brought.faults[name] = _told(error, directory)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         brought.faults[name] = f"this version of the project cannot read it ({first_line(error)})"
+
+
+def _told(error: Exception, directory: Path) -> str:
+    """What is wrong, by the name of a file within the unit. What helps a damaged unit of the store, to learn
+    it again, is no help here.
+    """
+    return _LEARN_AGAIN.sub("; bring it again, whole", str(error).replace(f"{directory}/", ""))
 
 
 def _named_unit(directory: Path) -> UnitDirectory:

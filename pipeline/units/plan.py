@@ -65,7 +65,7 @@ class Plan:
         for method in experiment.methods:
             try:
                 METHODS[method](self.architecture, experiment.learn[method], experiment.protocol, seed=0)
-            except ValueError as error:
+            except (TypeError, ValueError) as error:  # the first for a class that lacks a method of Method's
                 raise UserError(f"{benchmark}, learn.{method}: {error}") from error
         shorter = min(self.manifest["image_shape"][1:])
         if experiment.train.crop_padding >= shorter:

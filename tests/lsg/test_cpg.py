@@ -353,6 +353,30 @@ def test_a_run_does_not_go_on_with_more_tasks_than_it_shared_its_network_among(
     learn_sequence(two, tmp_path)
 
 
+def test_a_run_that_was_begun_for_other_tasks_and_finished_none_begins_anew(
+    data: Path, tmp_path: Path
+) -> None:
+    """Its checkpoints hold levels that were chosen for the tasks it was begun for."""
+    settings = replace(job(data).settings, levels=(0.9,), cap=1.0)
+    three = replace(job(data), settings=settings, goals=dict.fromkeys((1, 2, 3), OUT_OF_REACH))
+    two = replace(three, tasks=(1, 2))
+    learn_sequence(three, tmp_path / "whole")
+    with pytest.raises(Killed):
+        learn_sequence(two, tmp_path / "killed", killer(1, None, None), 0.0)
+    assert any((tmp_path / "killed").glob("checkpoint_*"))
+    learn_sequence(three, tmp_path / "killed")
+    assert deterministic_files(tmp_path / "killed") == deterministic_files(tmp_path / "whole")
+
+
+def test_no_width_is_tried_twice(tmp_path: Path) -> None:
+    """Two steps of 0.1 round to the same widths in so narrow a network."""
+    method = cpg(cap=1.2, grow_step=0.1, levels=())
+    sizes = [cap_widths(method.architecture, size) for size in multipliers(1.2, 0.1)]
+    assert sizes[0] == sizes[1] != sizes[2]
+    lesson = method.learn(tiny_task(1), OUT_OF_REACH, trainer(tmp_path))
+    assert [d["answer"] for d in lesson.decisions if d["question"] == "grow"] == [True, False]
+
+
 def test_a_train_gate_out_of_reach_ends_at_the_cap_too(tmp_path: Path) -> None:
     """The official code grows for ever where the goal is met and the training accuracy is not."""
     method = cpg(train_accuracy=1.0, grow_step=0.25)

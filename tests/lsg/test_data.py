@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,13 @@ def test_crops_and_flips_are_slices_of_the_padded_image() -> None:
         down, right = shifts[0, place], shifts[1, place]
         crop = padded[:, down : down + 4, right : right + 4]
         assert torch.equal(images[place], crop.flip(2) if flips[place] else crop)
+
+
+def test_a_task_without_training_images_is_named() -> None:
+    task = tiny_task(3)
+    empty = replace(task, train=Split(task.train.images[:0], task.train.labels[:0]))
+    with pytest.raises(ValueError, match="task 3 has no training images"):
+        Batches(empty, 4, 0, False, seed=1)
 
 
 def test_a_last_image_alone_joins_the_batch_before_it() -> None:

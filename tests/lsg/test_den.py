@@ -211,7 +211,7 @@ def test_a_new_unit_that_became_zero_stays_zero() -> None:
     steps = ProximalSteps(grown, network, Terms(l1=0.0, group_lasso=1e-3, new={"a": 2, "b": 2}))
     for pushed in (0.0, 1.0):
         cross_entropy(network(torch.ones(1, 2, 1, 1)), torch.tensor([0])).backward()
-        steps.before(rate=0.1)
+        steps.before()
         steps.grids["second"][2] += pushed
         steps.grids[HEAD][:, 2] += pushed
         steps.after(rate=0.1)
@@ -229,7 +229,7 @@ def test_l2_and_the_pull_to_earlier_weights_are_gradients() -> None:
     assert torch.equal(earlier["second"], grid((5.0, 6.0), (7.0, 8.0)))
     for parameter in network.parameters():
         parameter.grad = torch.zeros_like(parameter)
-    ProximalSteps(moved, network, Terms(0.0, 0.01, pull=0.5, held=held, earlier=earlier)).before(0.1)
+    ProximalSteps(moved, network, Terms(0.0, 0.01, pull=0.5, held=held, earlier=earlier)).before()
     gradient = {name: network.get_parameter(f"{name}.weight").grad for name in moved.weights}
     assert gradient["first"] is not None
     torch.testing.assert_close(gradient["first"], torch.tensor([[0.01, 0.02], [0.03, 0.04]]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -117,7 +118,7 @@ def test_a_task_without_room_to_grow_says_so(data: Path, tmp_path: Path) -> None
     settings = METHODS["cl-lsg"].Settings(cap=2.0, growth_share=1e-6, mask_lr=5e-3)
     learn_sequence(job(data, tasks=(1, 2), settings=settings), tmp_path)
     first, second = (RunDirectory(tmp_path).record(task) for task in (1, 2))
-    assert first["reason"] == "grew_zero"
+    assert first["reason"] == "no_room"
     assert [decision["answer"] for decision in second["decisions"]] == [False]
     assert second["reason"] == second["decisions"][0]["reason"] == "no_room"
     assert [stage["stage"] for stage in second["stages"]] == [1]
@@ -145,6 +146,19 @@ def test_fine_tune_starts_from_the_first_task_of_another_run(data: Path, tmp_pat
         assert one.read_bytes() == two.read_bytes()
         assert RunDirectory(tmp_path / f"ft{task}").record(task)["size"]["allocated"] == 1.0
     assert RunDirectory(tmp_path / "whole").record(3)["size"]["allocated"] == 3.0
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_only_fine_tune_s_networks_start_from_another_run(data: Path, tmp_path: Path, method: str) -> None:
+    """Others' networks are made of their earlier tasks' files too, which another directory would hold."""
+    learn_sequence(job(data, "scratch", tasks=(1,)), tmp_path / "scratch")
+    later = job(data, method, tasks=(2,), start=tmp_path / "scratch")
+    if method == "fine-tune":
+        learn_sequence(later, tmp_path / "later")
+        later = replace(later, settings=FineTuneSettings(start="sequential"))
+    with pytest.raises(ValueError, match=f"start .*none for {re.escape(method)}"):
+        learn_sequence(later, tmp_path / "refused")
+    assert not (tmp_path / "refused").exists()
 
 
 def test_sequential_fine_tuning_has_one_network_and_shows_what_it_forgets(data: Path, tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def plain(device: str = "cpu") -> PlainTraining:
     network = layers.to(device)
     weight = network.get_parameter("0.weight")
 
-    def freeze(rate: float) -> None:
+    def freeze() -> None:
         assert weight.grad is not None
         weight.grad[0] = 0.0
 
@@ -198,7 +198,7 @@ def test_a_step_that_looks_into_a_tensor_is_found(look: Callable[[Tensor], None]
     network = nn.Sequential(nn.Flatten(), nn.Linear(32, 2))
     weight = network.get_parameter("1.weight").detach()
     optimizer = torch.optim.SGD(network.parameters())
-    trainee = PlainTraining(network, optimizer, 1, before_step=lambda rate: look(weight))
+    trainee = PlainTraining(network, optimizer, 1, before_step=lambda: look(weight))
     with pytest.raises(WaitsForDevice):
         Stepper(trainee, batches(), "float32", RecordedGraph).epoch(1, 0.1, 0.0, 1)
 

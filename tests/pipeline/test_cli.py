@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 from threading import Thread
 
@@ -59,6 +60,13 @@ def test_help_teaches_and_imports_nothing_heavy() -> None:
     assert not set(HEAVY) & set(modules.split())
     for word in ("prepare -> targets -> learn -> tables", "runs/BENCH/METHOD", "CL_LSG_RUNS", "examples"):
         assert word in text
+
+
+def test_version_is_that_of_the_project(capsys: pytest.CaptureFixture[str]) -> None:
+    stated = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    with pytest.raises(SystemExit, match="0"):
+        main(["--version"])
+    assert capsys.readouterr().out == f"cl-lsg {stated}\n"
 
 
 @pytest.mark.slow
@@ -248,6 +256,8 @@ def test_a_broken_stage_file_is_named(project: Path, capsys: pytest.CaptureFixtu
     (project / "data/targets/digits.json").write_text('{"goals": ')
     assert main(["learn", "digits"]) == 2
     assert "data/targets/digits.json is damaged; delete it and run" in capsys.readouterr().err
+    assert main(["status"]) == 0
+    assert re.search(r"waiting for goals \(data/targets/digits.json is damaged;", capsys.readouterr().out)
 
 
 @pytest.mark.slow

@@ -105,7 +105,8 @@ def test_a_failing_unit_stops_only_those_that_start_from_it(store: RunStore, job
     text = str(raised.value)
     assert text.startswith("3 of 6 units failed: ")
     assert "scratch seed13-task01" in text
-    assert f"({store.directory(units[0])}): ArithmeticError: loss is not a number" in text
+    told = "traceback in error.txt"
+    assert f"({store.directory(units[0])}, {told}): ArithmeticError: loss is not a number" in text
     assert "fine-tune seed13-task02" in text
     assert "not started, because scratch seed13-task01 failed" in text
     assert "step 3" not in text
@@ -219,6 +220,17 @@ def test_on_ray_units_run_without_the_folder_of_their_data_and_share_its_memory(
     here = RunStore(tmp_path / "here")
     run([unit], here, LOCAL, Notes())
     assert contents(store.directory(unit)) == contents(here.directory(unit))
+
+
+def test_a_failure_says_where_its_traceback_is(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_arguments: object) -> None:
+        raise ZeroDivisionError("by hand")
+
+    monkeypatch.setattr("lsg.sequence.learn_sequence", fail)
+    unit = tiny_plan().units("targets")[0]
+    with pytest.raises(UnitsFailed, match=r", traceback in error.txt\): ZeroDivisionError: by hand"):
+        run([unit], store, LOCAL, Notes())
+    assert "in fail" in (store.directory(unit) / "error.txt").read_text()
 
 
 def test_on_ray_damaged_data_fail_the_units_that_need_them(

@@ -96,6 +96,12 @@ def test_a_full_disk_is_one_error_and_keeps_what_was_there(
     assert sorted(path.name for path in tmp_path.iterdir()) == [".a.lock", "a"]
 
 
+def test_settings_that_do_not_fit_are_named_by_their_preset(tmp_path: Path) -> None:
+    three = DataSettings("digits", classes_per_task=3, test=0.25)
+    with pytest.raises(UserError, match=r"^presets\.mine: data\.classes_per_task is 3, which does not"):
+        prepare("mine", three, tmp_path / "mine")
+
+
 def test_test_images_that_were_learned_are_counted_out_loud(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -1,12 +1,15 @@
 """Which units a stage needs, and what makes two of them the same."""
 
 import json
+from abc import abstractmethod
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from lsg.methods import METHODS
+from lsg.methods.scratch import Scratch
 from pipeline.errors import UserError
 from pipeline.units.plan import read_manifest
 from pipeline.units.unit import Unit
@@ -65,6 +68,16 @@ def test_tasks_without_validation_images_are_refused_where_they_decide() -> None
     with pytest.raises(UserError, match=r"set presets\.digits\.data\.validation above 0 .* protocol=paper"):
         replace(tiny_plan(), manifest=bare)
     assert replace(tiny_plan("protocol=paper"), manifest=bare).units("targets")
+
+
+def test_a_method_that_lacks_a_part_is_named_before_anything_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Unfinished(Scratch):
+        @abstractmethod
+        def missing(self) -> None: ...
+
+    monkeypatch.setitem(METHODS, "cl-lsg", Unfinished)
+    with pytest.raises(UserError, match=r"digits, learn.cl-lsg: .*abstract.* missing"):
+        tiny_plan("methods=[cl-lsg]")
 
 
 def test_a_method_within_the_sizes_of_another_is_a_unit_once_those_are_known() -> None:

@@ -1,15 +1,18 @@
 """What a sweep varies: how it is written, and what is refused before anything runs."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pipeline.cli import main
 from pipeline.errors import UserError
 from pipeline.sweep.space import Values, nested, overrides, parse_domains, short_names
 from pipeline.sweep.trials import Study
 from pipeline.units.plan import Plan
 from tests.pipeline.sweep.made_trials import made_study, made_sweep
+from tests.pipeline.tiny_experiment import ROOT
 
 
 def test_values_are_yaml_and_numbers_of_a_range_are_rounded() -> None:
@@ -123,6 +126,17 @@ def test_a_space_that_params_yaml_does_not_know_is_refused(
     with pytest.raises(UserError) as raised:
         made_sweep(made_study(tmp_path, *changes, method=method), param).check()
     assert said in str(raised.value)
+
+
+@pytest.mark.parametrize("param", ["penalty=grid:1", "learn.cl-lsg.penalty=grid:0.1,-1"])
+def test_wrong_keys_and_values_are_found_before_images_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], param: str
+) -> None:
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert main(["sweep", "--benchmark", "digits", "--param", param]) == 2
+    assert "penalty" in capsys.readouterr().err
+    assert not (tmp_path / "data/tasks").exists()
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from threading import Event, Thread
 
 import pandas as pd
 import pytest
@@ -9,9 +10,11 @@ from mlflow import MlflowClient
 from ruamel.yaml import YAML
 
 from pipeline.errors import UserError
+from pipeline.locks import held
 from pipeline.sweep.choice import choose, front
 from pipeline.sweep.outputs import TABLE, command_to_run, write_outputs
 from pipeline.sweep.settings import Sweep
+from pipeline.sweep.sweep import run_sweep
 from pipeline.sweep.trials import Outcome, Point
 from pipeline.sweep.view import SweepView
 from tests.pipeline.sweep.made_trials import PENALTY, made_row, made_study, made_sweep, write_unit
@@ -76,6 +79,20 @@ def test_numbers_of_trials_outlast_the_process_and_equal_values_are_one(sweep: S
     again = replace(sweep)
     assert again.trial({PENALTY: 0.1}).number == 2
     assert [trial.values[PENALTY] for trial in again.trials()] == [0.3, 0.1]
+
+
+def test_a_sweep_waits_while_the_same_one_runs(
+    tmp_path: Path, sweep: Sweep, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ran = Event()
+    monkeypatch.setattr("pipeline.sweep.sweep._run", lambda *_: ran.set())
+    waiting = Thread(target=run_sweep, args=(sweep, None, tmp_path))
+    with held(sweep.lock, ""):
+        waiting.start()
+        assert not ran.wait(1.0)
+    waiting.join(120.0)
+    assert ran.is_set()
+    assert "the same sweep runs already" in capsys.readouterr().err
 
 
 def test_another_start_or_space_is_another_sweep(tmp_path: Path, sweep: Sweep) -> None:
