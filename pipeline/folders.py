@@ -60,9 +60,14 @@ def is_leftover(path: Path) -> bool:
 
 
 def copy_file(source: Path, path: Path) -> None:
-    """Copy a file, times included. OSError names the copy, where Python names the source, on another disk."""
+    """Copy a file, times included.
+
+    OSError names the copy, where Python names the source, on another disk; of a missing source it names that.
+    """
     try:
         shutil.copy2(source, path)
+    except FileNotFoundError:
+        raise
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from error
 
