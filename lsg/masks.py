@@ -71,8 +71,9 @@ def sample_kernels(logits: Tensor, uniform: Tensor | None, noise: Noise, out: Sa
     if noise != "none":
         assert uniform is not None, f"noise {noise!r} needs uniform draws"
         z.add_(torch.logit(uniform), alpha=1 / TEMPERATURE)
-    slope = torch.sigmoid(z, out=slope).mul_(torch.sigmoid(-z)).mul_(SCALE / TEMPERATURE)
-    return Sample(over(z, 0.0, bits), slope if inner is None else slope.mul_(inner))
+    bits, slope = over(z, 0.0, bits), torch.sigmoid(z, out=slope)
+    slope.mul_(z.neg_().sigmoid_()).mul_(SCALE / TEMPERATURE)
+    return Sample(bits, slope if inner is None else slope.mul_(inner))
 
 
 @dataclass(frozen=True)

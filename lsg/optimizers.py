@@ -4,8 +4,8 @@ Zeroing a gradient does not freeze a weight: momentum, Adam's moments and weight
 optimizer here takes a tensor `moving` of ones and zeros. By it every change of a value and of Adam's state is
 multiplied, and SGD's gradient, which finds no momentum there (`pause`). So what may not move stays as it is
 while numbers are finite; once they are not, training is lost, and the bank refuses its network
-(`lsg.bank.Bank.add`). State tensors have the shape of the values and start at zero, so they grow, shrink and
-go to disk with them. Where everything moves, results equal those of `torch.optim`.
+(`lsg.bank.Bank.add`). State tensors have the shape of the values, so they grow, shrink and go to disk with
+them. Where everything moves, results equal those of `torch.optim`.
 """
 
 from __future__ import annotations
@@ -21,15 +21,16 @@ from torch.optim.sgd import sgd
 
 BETAS, EPSILON = (0.9, 0.999), 1e-8
 """Of Adam, as its paper has them."""
-SMALLEST = 1e-6
-"""Less than any bias correction after a step."""
+UNMOVED = 1e-30
+"""Bias corrections start here and not at 0, so that what has never moved is 0 / UNMOVED, which is 0.
+It leaves no trace: it is gone with the first step, which adds 0.1 or 0.001."""
 
 
 class Optimizer(Protocol):
-    """One update rule; `slots` names the state tensors that it keeps for each value."""
+    """One update rule, and the state tensors that it keeps for each value."""
 
-    @property
-    def slots(self) -> tuple[str, ...]: ...
+    def state(self, value: Tensor) -> dict[str, Tensor]:
+        """The state of values that have not moved yet, by slot, each of the shape of `value`."""
 
     def pause(self, state: Mapping[str, Tensor], moving: Tensor) -> dict[str, Tensor]:
         """Settle the state of what does not move in the steps to come; `moving` are booleans.
@@ -99,9 +100,8 @@ class SGD:
 
     momentum: float = 0.9
 
-    @property
-    def slots(self) -> tuple[str, ...]:
-        return ("velocity",) if self.momentum else ()
+    def state(self, value: Tensor) -> dict[str, Tensor]:
+        return {"velocity": torch.zeros_like(value)} if self.momentum else {}
 
     def pause(self, state: Mapping[str, Tensor], moving: Tensor) -> dict[str, Tensor]:
         aside = {slot: torch.where(moving, 0.0, velocity) for slot, velocity in state.items()}
@@ -147,9 +147,9 @@ class Adam:
 
     decoupled: bool = False
 
-    @property
-    def slots(self) -> tuple[str, ...]:
-        return ("mean", "square", "correction1", "correction2")
+    def state(self, value: Tensor) -> dict[str, Tensor]:
+        starts = {"mean": 0.0, "square": 0.0, "correction1": UNMOVED, "correction2": UNMOVED}
+        return {slot: torch.full_like(value, start) for slot, start in starts.items()}
 
     def pause(self, state: Mapping[str, Tensor], moving: Tensor) -> dict[str, Tensor]:
         """All of it stays: an entry goes on where it stopped."""
@@ -168,14 +168,13 @@ class Adam:
             move(value, value * decay, rate, moving)
         elif decay is not None:
             add_decay(gradient, value, decay)
-        mean, square, correction1, correction2 = (state[slot] for slot in self.slots)
+        mean, square = state["mean"], state["square"]
+        correction1, correction2 = state["correction1"], state["correction2"]
         one = ones(1, value.dtype, value.device)
         share1, share2 = (1 - beta if moving is None else moving * (1 - beta) for beta in BETAS)
         mean.lerp_(gradient, share1)
         correction1.lerp_(one, share1)
-        square.lerp_(gradient.square(), share2)
+        square.lerp_(gradient.square_(), share2)
         correction2.lerp_(one, share2)
-        if moving is not None:  # what has never moved is 0 / 0 without this
-            correction1, correction2 = correction1.clamp(min=SMALLEST), correction2.clamp(min=SMALLEST)
-        denominator = torch.div(square, correction2).sqrt_().add_(EPSILON)
+        denominator = torch.div(square, correction2, out=gradient).sqrt_().add_(EPSILON)
         move(value, torch.div(mean, correction1).div_(denominator), rate, moving)

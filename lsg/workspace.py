@@ -32,7 +32,7 @@ class Trained:
 
     @classmethod
     def of(cls, value: Tensor, optimizer: Optimizer) -> Trained:
-        return cls(value, {slot: torch.zeros_like(value) for slot in optimizer.slots})
+        return cls(value, optimizer.state(value))
 
     def tensors(self) -> dict[str, Tensor]:
         return {"value": self.value, **self.state}

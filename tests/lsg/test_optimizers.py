@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lsg.optimizers import SGD, Adam, Optimizer, give_back, moving_or_none
+from lsg.optimizers import SGD, UNMOVED, Adam, Optimizer, give_back, moving_or_none
 
 CASES: dict[str, tuple[Optimizer, Callable[[torch.nn.Parameter, float], torch.optim.Optimizer]]] = {
     "sgd": (SGD(0.0), lambda p, wd: torch.optim.SGD([p], 0.1, weight_decay=wd)),
@@ -29,7 +29,7 @@ def run(
     optimizer: Optimizer, moving: torch.Tensor | None, decay: float
 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     value = torch.arange(6, dtype=torch.float64) - 2
-    state = {slot: torch.zeros_like(value) for slot in optimizer.slots}
+    state = optimizer.state(value)
     for gradient in gradients():
         optimizer.step(
             value,
@@ -62,7 +62,7 @@ def test_what_may_not_move_keeps_value_and_state(name: str) -> None:
     assert torch.equal(value[~moving], (torch.arange(6, dtype=torch.float64) - 2)[~moving])
     assert torch.equal(value[moving], free[moving])
     for slot, tensor in state.items():
-        assert (tensor[~moving] == 0).all()
+        assert (tensor[~moving] == (UNMOVED if slot.startswith("correction") else 0)).all()
         assert torch.equal(tensor[moving], free_state[slot][moving])
 
 
@@ -81,7 +81,7 @@ def test_what_may_not_move_keeps_its_bits_at_any_size_of_number(
     )
     optimizer = CASES[name][0]
     value, gradient = data.draw(grids), data.draw(grids)
-    state = {slot: data.draw(grids).abs().clamp(max=1) for slot in optimizer.slots}
+    state = {slot: data.draw(grids).abs().clamp(UNMOVED, 1) for slot in optimizer.state(value)}
     moving = torch.tensor([[0.0], [1.0], [0.0]], dtype=dtype).expand(3, 2)
     optimizer.pause(state, moving > 0)
     before = {slot: tensor.clone() for slot, tensor in {**state, "value": value}.items()}
@@ -92,7 +92,7 @@ def test_what_may_not_move_keeps_its_bits_at_any_size_of_number(
 
 @pytest.mark.parametrize(("optimizer", "left"), [(SGD(0.9), 0.0), (Adam(), 1.0)])
 def test_a_pause_puts_momentum_aside_and_leaves_adams_state(optimizer: Optimizer, left: float) -> None:
-    state = {slot: torch.ones(3, 2) for slot in optimizer.slots}
+    state = {slot: torch.ones(3, 2) for slot in optimizer.state(torch.zeros(3, 2))}
     aside = optimizer.pause(state, torch.tensor([[True], [False], [True]]))
     assert state
     for tensor in state.values():
@@ -105,3 +105,25 @@ def test_a_pause_puts_momentum_aside_and_leaves_adams_state(optimizer: Optimizer
 
 def test_where_everything_moves_there_is_no_mask() -> None:
     assert moving_or_none(torch.ones(3, dtype=torch.bool), torch.float32) is None
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_start_of_bias_corrections_leaves_no_trace(dtype: torch.dtype) -> None:
+    """An entry's first step gives the correction that counting from 0 gives, to the bit."""
+    value = torch.zeros(3, dtype=dtype)
+    state = Adam().state(value)
+    Adam().step(
+        value,
+        torch.tensor([1.0, 1.0, 0.0], dtype=dtype),
+        state,
+        torch.tensor([1.0, 0.0, 1.0], dtype=dtype),
+        0.1,
+        None,
+    )
+    from_zero = [
+        torch.zeros(1, dtype=dtype).lerp(torch.ones(1, dtype=dtype), 1 - beta) for beta in (0.9, 0.999)
+    ]
+    for slot, correction in zip(("correction1", "correction2"), from_zero, strict=True):
+        assert state[slot][[0, 2]].tolist() == [float(correction)] * 2
+    assert value[1:].tolist() == [0.0, 0.0]
+    assert float(value[0]) == pytest.approx(-0.1, rel=1e-6)
