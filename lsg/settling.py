@@ -12,7 +12,7 @@ import torch
 
 from lsg.bank import FREE, Bank, Solution
 from lsg.masks import kernel_bits
-from lsg.networks.architecture import HEAD, Grids
+from lsg.networks.architecture import HEAD, Architecture, Grids
 from lsg.workspace import Workspace
 
 
@@ -68,3 +68,14 @@ def without_idle(solution: Solution) -> Solution:
     """
     used = {name: bits & (solution.weights[name] != 0).any(2) for name, bits in solution.used.items()}
     return replace(solution, used=used)
+
+
+def divided(solution: Solution, architecture: Architecture) -> Solution:
+    """The same network with kernels as `architecture` has them: whole, or each weight one of its own."""
+    weights, used = dict(solution.weights), {}
+    for layer in architecture.layers:
+        outputs, inputs, area = architecture.shape(layer, solution.widths)
+        bits = solution.used[layer.name]
+        used[layer.name] = bits.repeat_interleave(inputs // bits.shape[1], dim=1)
+        weights[layer.name] = weights[layer.name].reshape(outputs, inputs, area)
+    return replace(solution, weights=weights, used=used)

@@ -37,7 +37,7 @@ from lsg.optimizers import Adam
 from lsg.protocol import Protocol
 from lsg.schedules import MaskRates, epochs_of
 from lsg.settings import require, require_one_of
-from lsg.settling import reused_weights, settled, without_idle
+from lsg.settling import divided, reused_weights, settled, without_idle
 from lsg.training import Stage, Trainer
 from lsg.update import Masking
 from lsg.widths import cap_widths, scaled_widths, widths_at
@@ -45,6 +45,7 @@ from lsg.workspace import Workspace
 
 REUSE, GROW = 1, 2
 GrowFrom = Literal["reused", "picked"]
+MaskOf = Literal["kernel", "weight"]
 PARTS = ("selective", "attentive", "retrain")
 """Settings that say which parts of the method there are (table 8)."""
 SHUT = -1.0
@@ -69,6 +70,8 @@ class ClLsgSettings:
         m^a on new and released ones, training of released kernels. Without all three it is growth alone.
     linear_masks: kernel masks in fully connected layers too, where a kernel is one weight; without them a
         task uses whole such layers, and only channels are dropped there. A flattened layer is a convolution.
+    later_masks: what a mask decides over after task 1: a `kernel`, as in task 1 | a `weight`, as in CPG, for
+        a bit a weight and task.
     grow_from: where stage 2 begins: `reused` = where stage 1 ended | `picked` = where stage 1 began.
     noise: of kernel masks, `logit` | `eq5` | `none`.
     mask_lr, mask_lr_drops, mask_lr_factors: Adam's rate for masks and gates, and its factor from each of
@@ -89,6 +92,7 @@ class ClLsgSettings:
     attentive: bool = True
     retrain: bool = True
     linear_masks: bool = True
+    later_masks: MaskOf = "kernel"
     grow_from: GrowFrom = "reused"
     noise: Noise = "logit"
     mask_lr: float = 5e-4
@@ -110,6 +114,7 @@ class ClLsgSettings:
         require(self.gate_final_beta >= 1, "gate_final_beta", self.gate_final_beta, "1 or more")
         require(self.penalty >= 0, "penalty", self.penalty, "0 or more")
         require(self.mask_penalty >= 0, "mask_penalty", self.mask_penalty, "0 or more")
+        require_one_of("later_masks", self.later_masks, get_args(MaskOf))
         require_one_of("grow_from", self.grow_from, get_args(GrowFrom))
         require_one_of("noise", self.noise, get_args(Noise))
         require(self.mask_lr > 0, "mask_lr", self.mask_lr, "over 0")
@@ -117,6 +122,11 @@ class ClLsgSettings:
 
     def mask_rates(self) -> MaskRates:
         return MaskRates(self.mask_lr, self.mask_lr_drops, self.mask_lr_factors)
+
+    def later(self, architecture: Architecture) -> Architecture:
+        """The network as masks after task 1 divide it, which is how the bank keeps it."""
+        single = self.later_masks == "weight" and (self.selective or self.attentive)
+        return architecture.elementwise() if single else architecture
 
 
 class ClLsg(Banked):
@@ -129,8 +139,8 @@ class ClLsg(Banked):
     def __init__(
         self, architecture: Architecture, settings: ClLsgSettings, protocol: Protocol, seed: int
     ) -> None:
-        super().__init__(architecture, settings, protocol, seed)
-        self.cap = settings.cap
+        super().__init__(settings.later(architecture), settings, protocol, seed)
+        self.first, self.cap = architecture, settings.cap
         first = architecture.weights(widths_at(architecture, settings.seed_fraction))
         least = first / architecture.weights(architecture.streams)
         require(self.cap >= least, "cap", self.cap, f"at least the size of the seed network, {least:.4g}")
@@ -159,7 +169,7 @@ class ClLsg(Banked):
         solution, _ = self._grow(seed, task, trainer, lesson)
         if solution.widths == seed.widths:
             lesson.reason = "grew_zero" if any(lesson.stage_gates[GROW]) else "no_room"
-        return solution, lesson
+        return divided(solution, self.architecture), lesson
 
     def _reuse(self, task: Task, goal: float | None, trainer: Trainer) -> tuple[Solution, Lesson]:
         """Stage 1 of a later task: pick and reuse; stage 2 only if that misses the goal."""
@@ -251,12 +261,12 @@ class ClLsg(Banked):
         return self._workspace(self.bank.widths, task, trainer)
 
     def _workspace(self, widths: dict[str, int], task: Task, trainer: Trainer) -> Workspace:
-        classes = len(task.classes)
-        weights = initial_weights(self.architecture, widths, classes, self.seed, task.number)
+        architecture, classes = self.architecture if self.bank.tasks else self.first, len(task.classes)
+        weights = initial_weights(architecture, widths, classes, self.seed, task.number)
         if self.bank.tasks:
             weights = reused_weights(self.bank, weights)
         workspace = Workspace(
-            self.architecture,
+            architecture,
             widths,
             classes,
             (trainer.settings.weight_optimizer(), Adam()),

@@ -17,10 +17,10 @@ from safetensors import safe_open
 from lsg.bank import FREE, unpacked
 from lsg.methods import METHODS
 from lsg.methods.banked import Banked
-from lsg.methods.elementwise import SingleWeights
 from lsg.networks.architecture import Architecture, Layer
-from lsg.networks.described import architecture_of
+from lsg.reading import UnknownRunError, empty_method
 from lsg.records import RunDirectory
+from pipeline.errors import UserError
 from pipeline.units.histories import Learned
 from pipeline.units.records import UnitDirectory, damage_named
 
@@ -57,7 +57,7 @@ class Kernels:
 def read_kernels(learned: Sequence[Learned]) -> Kernels | None:
     """The kernels of one run; None for a method that shares no kernels between tasks.
 
-    Raises UserError for a task's file that is damaged.
+    Raises UserError for a task's file that is damaged, and for a run of another version.
     """
     unit = learned[-1].unit
     architecture = _architecture(unit)
@@ -69,14 +69,15 @@ def read_kernels(learned: Sequence[Learned]) -> Kernels | None:
 
 
 def _architecture(unit: UnitDirectory) -> Architecture | None:
-    """The run's network; None where no bank keeps its kernels."""
+    """The run's network as its bank divides it into kernels; None where no bank keeps them."""
     method = METHODS[unit.definition.method]
     if not issubclass(method, Banked):
         return None
-    with damage_named():
-        job = RunDirectory(unit.path).job()
-    architecture = architecture_of(unit.definition.network, job["image_shape"])
-    return architecture.elementwise() if issubclass(method, SingleWeights) else architecture
+    try:
+        with damage_named():
+            return empty_method(RunDirectory(unit.path)).architecture
+    except UnknownRunError as error:
+        raise UserError(str(error)) from error
 
 
 def _read_layer(
