@@ -12,6 +12,8 @@ mu belongs to task 1 alone, which leaves room in its network for the tasks to co
 released kernels at weight 0, where a mask does not change the loss: with mu they would all go before they
 had learned anything.
 
+With `later_masks: weight` every weight is a kernel of its own from task 2 on (ours).
+
 Learned for a task: m^s, m^a, m^g, released and new kernels, biases, BatchNorm, head. Stored for it: one bit
 a kernel, the kernels it added, and its private vectors.
 """
@@ -72,6 +74,7 @@ class ClLsgSettings:
         task uses whole such layers, and only channels are dropped there. A flattened layer is a convolution.
     later_masks: what a mask decides over after task 1: a `kernel`, as in task 1 | a `weight`, as in CPG, for
         a bit a weight and task.
+    stage_epochs: epochs of a stage, as a share of `train.epochs`.
     grow_from: where stage 2 begins: `reused` = where stage 1 ended | `picked` = where stage 1 began.
     noise: of kernel masks, `logit` | `eq5` | `none`.
     mask_lr, mask_lr_drops, mask_lr_factors: Adam's rate for masks and gates, and its factor from each of
@@ -93,6 +96,7 @@ class ClLsgSettings:
     retrain: bool = True
     linear_masks: bool = True
     later_masks: MaskOf = "kernel"
+    stage_epochs: float = 1.0
     grow_from: GrowFrom = "reused"
     noise: Noise = "logit"
     mask_lr: float = 5e-4
@@ -115,6 +119,7 @@ class ClLsgSettings:
         require(self.penalty >= 0, "penalty", self.penalty, "0 or more")
         require(self.mask_penalty >= 0, "mask_penalty", self.mask_penalty, "0 or more")
         require_one_of("later_masks", self.later_masks, get_args(MaskOf))
+        require(self.stage_epochs > 0, "stage_epochs", self.stage_epochs, "over 0")
         require_one_of("grow_from", self.grow_from, get_args(GrowFrom))
         require_one_of("noise", self.noise, get_args(Noise))
         require(self.mask_lr > 0, "mask_lr", self.mask_lr, "over 0")
@@ -124,7 +129,7 @@ class ClLsgSettings:
         return MaskRates(self.mask_lr, self.mask_lr_drops, self.mask_lr_factors)
 
     def later(self, architecture: Architecture) -> Architecture:
-        """The network as masks after task 1 divide it, which is how the bank keeps it."""
+        """The network divided as masks after task 1 have it, and the bank from task 1 on."""
         single = self.later_masks == "weight" and (self.selective or self.attentive)
         return architecture.elementwise() if single else architecture
 
@@ -140,14 +145,17 @@ class ClLsg(Banked):
         self, architecture: Architecture, settings: ClLsgSettings, protocol: Protocol, seed: int
     ) -> None:
         super().__init__(settings.later(architecture), settings, protocol, seed)
-        self.first, self.cap = architecture, settings.cap
-        first = architecture.weights(widths_at(architecture, settings.seed_fraction))
-        least = first / architecture.weights(architecture.streams)
+        self.whole = architecture
+        """The network in whole kernels, as task 1 masks it."""
+        self.cap = settings.cap
+        seed_network = architecture.weights(widths_at(architecture, settings.seed_fraction))
+        least = seed_network / architecture.weights(architecture.streams)
         require(self.cap >= least, "cap", self.cap, f"at least the size of the seed network, {least:.4g}")
 
     @classmethod
     def most_epochs(cls, settings: ClLsgSettings, epochs: int, first: bool) -> int:
-        return epochs if first else 2 * epochs
+        stage = epochs_of(settings.stage_epochs, epochs)
+        return stage if first else 2 * stage
 
     @classmethod
     def most_widths(cls, settings: ClLsgSettings, architecture: Architecture) -> Widths:
@@ -213,7 +221,7 @@ class ClLsg(Banked):
     ) -> tuple[Solution, float]:
         """Stage 2: candidates beside what there is; its settled network and accuracy."""
         settings = self.settings
-        last_epoch = epochs_of(next(iter(settings.mask_lr_drops), 1.0), trainer.settings.epochs)
+        last_epoch = epochs_of(next(iter(settings.mask_lr_drops), 1.0), self._epochs(trainer))
         growth = Growth(
             self.seed,
             task.number,
@@ -235,15 +243,20 @@ class ClLsg(Banked):
         self, number: int, workspace: Workspace, task: Task, trainer: Trainer, growth: Growth | None = None
     ) -> Workspace:
         """Run one stage; the workspace is another one if it grew."""
-        settings, train = self.settings, trainer.settings
-        gates = GateSchedule(settings.gate_scale, settings.gate_final_beta, train.epochs)
+        settings, epochs = self.settings, self._epochs(trainer)
+        gates = GateSchedule(settings.gate_scale, settings.gate_final_beta, epochs)
         mask_penalty = 0.0 if self.bank.tasks else settings.mask_penalty
         masking = Masking(settings.noise, gates, settings.penalty, mask_penalty)
-        training = MaskedTraining(workspace, masking, train.weight_decay, growth)
+        training = MaskedTraining(workspace, masking, trainer.settings.weight_decay, growth)
         rates = settings.mask_rates()
         rests = self._trains_weights(workspace)
-        trainer.run(Stage(number, rates if rests else rates.without_rest()), training, task)
+        stage = Stage(number, rates if rests else rates.without_rest(), epochs=epochs)
+        trainer.run(stage, training, task)
         return training.workspace
+
+    def _epochs(self, trainer: Trainer) -> int:
+        """Of a stage."""
+        return epochs_of(self.settings.stage_epochs, trainer.settings.epochs)
 
     def _trains_weights(self, workspace: Workspace) -> bool:
         """Whether any kernel but the head's may be trained, which is not so without released ones."""
@@ -261,7 +274,7 @@ class ClLsg(Banked):
         return self._workspace(self.bank.widths, task, trainer)
 
     def _workspace(self, widths: dict[str, int], task: Task, trainer: Trainer) -> Workspace:
-        architecture, classes = self.architecture if self.bank.tasks else self.first, len(task.classes)
+        architecture, classes = self.architecture if self.bank.tasks else self.whole, len(task.classes)
         weights = initial_weights(architecture, widths, classes, self.seed, task.number)
         if self.bank.tasks:
             weights = reused_weights(self.bank, weights)

@@ -66,7 +66,8 @@ class Grow(ClLsg):
 
     @classmethod
     def most_epochs(cls, settings: Any, epochs: int, first: bool) -> int:
-        return epochs if settings.when == "by_default" else super().most_epochs(settings, epochs, first)
+        """Growth by default has one stage, as task 1 has."""
+        return super().most_epochs(settings, epochs, first or settings.when == "by_default")
 
     @classmethod
     def most_widths(cls, settings: Any, architecture: Architecture) -> Widths:

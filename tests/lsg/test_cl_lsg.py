@@ -354,3 +354,50 @@ def test_the_mask_penalty_is_for_task_1_alone(tmp_path: Path, monkeypatch: pytes
         method.learn(tiny_task(number), goal, run)
         run.checkpoints.clear()
     assert penalties == [0.25, 0.0, 0.0, 0.0]
+
+
+def test_later_masks_of_weights_divide_the_network_from_task_2_on_and_leave_task_1_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Task 1 learns the same network either way; task 2 has a logit a weight, and drops parts of kernels."""
+    areas: list[set[int]] = []
+    train = ClLsg._train
+
+    def watched(self: ClLsg, number: int, workspace: Workspace, *rest: Any) -> Workspace:
+        trained = train(self, number, workspace, *rest)
+        areas.append({block.area for block in trained.table.blocks})
+        return trained
+
+    monkeypatch.setattr(ClLsg, "_train", watched)
+    after_1, after_2 = {}, {}
+    for later in ("kernel", "weight"):
+        settings = ClLsgSettings(cap=2.0, gate_init=0.05, later_masks=later, mask_lr=0.02)
+        method, run = ClLsg(tiny_architecture(), settings, "paper", seed=1), trainer(tmp_path)
+        run.begin_task(1, None)
+        method.learn(tiny_task(1), None, run)
+        after_1[later] = method.network(1).state_dict()
+        run.checkpoints.clear()
+        run.begin_task(2, 1)
+        method.learn(tiny_task(2), 1.01, run)
+        after_2[later] = method
+        run.checkpoints.clear()
+    assert areas == [{1, 4, 9}] * 3 + [{1, 4, 9}, {1}, {1}]
+    for name, tensor in after_1["kernel"].items():
+        assert torch.equal(tensor, after_1["weight"][name]), name
+        assert torch.equal(tensor, after_2["weight"].network(1).state_dict()[name]), name
+    single = after_2["weight"].bank
+    conv2 = single.solution(2).used["conv2"]
+    by_kernel = conv2.view(len(conv2), -1, 9)
+    assert (by_kernel.any(2) & ~by_kernel.all(2)).any(), "some kernel is used in part"
+    restored = Bank(after_2["weight"].architecture)
+    for number in (1, 2):
+        restored.add_tensors(number, single.tensors(number))
+        for name, tensor in single.network(number).state_dict().items():
+            assert torch.equal(restored.network(number).state_dict()[name], tensor), name
+
+
+def test_growth_alone_has_whole_kernels_whatever_later_masks_says() -> None:
+    method = GrowTarget(
+        tiny_architecture(), GrowTarget.Settings(cap=2.0, later_masks="weight"), "paper", seed=1
+    )
+    assert {layer.area for layer in method.architecture.layers} == {4, 9}

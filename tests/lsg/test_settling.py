@@ -6,7 +6,7 @@ import torch
 
 from lsg.bank import Bank, Solution
 from lsg.networks.architecture import HEAD
-from lsg.settling import reused_weights, without_idle
+from lsg.settling import divided, reused_weights, without_idle
 from tests.lsg.tiny import tiny_architecture
 
 
@@ -44,3 +44,22 @@ def test_a_kernel_at_weight_0_is_not_used_and_the_network_stays_as_it_is() -> No
     assert used["conv1"][1, 0], "the solution it was made from is left alone"
     before, after = (each.network(architecture).state_dict() for each in (solution, less))
     assert all(torch.equal(before[f"{name}.weight"], after[f"{name}.weight"]) for name in weights)
+
+
+def test_a_network_divided_into_single_weights_computes_the_same() -> None:
+    architecture, widths = tiny_architecture(), {"outer": 2, "inner": 3, "hidden": 1}
+    layers = (*architecture.layers, architecture.head)
+    shapes = {layer.name: architecture.shape(layer, widths, 2) for layer in layers}
+    draws = torch.Generator().manual_seed(1)
+    weights = {name: torch.randn(shape, generator=draws) for name, shape in shapes.items()}
+    used = {layer.name: torch.ones(shapes[layer.name][:2], dtype=torch.bool) for layer in architecture.layers}
+    used["conv1"] = torch.tensor([[True, False], [False, True], [True, True]])
+    whole, elementwise = Solution(widths, 2, weights, used, {}), architecture.elementwise()
+    single = divided(whole, elementwise)
+    assert single.used["conv1"].tolist() == [[on] * 9 + [off] * 9 for on, off in used["conv1"].tolist()]
+    assert single.weights["conv1"].shape == (3, 18, 1)
+    before, after = whole.network(architecture).state_dict(), single.network(elementwise).state_dict()
+    assert all(torch.equal(before[f"{name}.weight"], after[f"{name}.weight"]) for name in weights)
+    same = divided(whole, architecture)
+    assert all(torch.equal(same.used[name], used[name]) for name in used)
+    assert all(torch.equal(same.weights[name], weights[name]) for name in weights)
