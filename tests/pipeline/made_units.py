@@ -50,7 +50,8 @@ def begin(runs: Path, unit: Mapping[str, Any], version: str = "d" * 64) -> Path:
     directory = runs / str(unit["benchmark"]) / str(unit["method"]) / f"{label}-{key[:12]}"
     directory.mkdir(parents=True)
     (directory / "unit.json").write_text(text)
-    write(directory / "job.json", {"format": 1, "data": version, "image_shape": IMAGE})
+    job = {name: unit[name] for name in ("tasks", "method", "network", "settings", "protocol", "seed")}
+    write(directory / "job.json", {"format": 1, "data": version, "image_shape": IMAGE, "threads": 1, **job})
     return directory
 
 

@@ -1,6 +1,7 @@
 """What figures are drawn from, against numbers worked out by hand; and when they are drawn."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -85,14 +86,17 @@ def test_methods_without_shared_kernels_have_none(bench: Bench) -> None:
     assert set(material.kernels["method"]) == {"cl-lsg"} == set(material.maps)
 
 
-def test_single_weights_are_counted_singly(bench: Bench) -> None:
-    directory = made.begin(bench.runs, made.definition("packnet", 1, [1]))
+@pytest.mark.parametrize(
+    ("method", "settings"), [("packnet", {}), ("cl-lsg", {"seed_fraction": 0.2, "later_masks": "weight"})]
+)
+def test_single_weights_are_counted_singly(bench: Bench, method: str, settings: dict[str, Any]) -> None:
+    directory = made.begin(bench.runs, made.definition(method, 1, [1], settings=settings))
     made.learn(directory, 1, [0.9])
     grid = [[place % 5 == 0 for place in range(25)], [False] * 25]
     kernels.write_bits(directory, 1, grid)  # type: ignore[arg-type]
     _widen_to_single(directory)
     made.finish(directory)
-    bench.listed["learned"] = {"packnet": directory.relative_to(bench.runs).as_posix()}
+    bench.listed["learned"] = {method: directory.relative_to(bench.runs).as_posix()}
     bench.listed["targets"] = {
         name: place for name, place in bench.listed["targets"].items() if name == "scratch seed1-task01"
     }
