@@ -46,7 +46,14 @@ PRESERVED, CANDIDATES = 0.7, 0.25
 class MaskedStep:
     """A workspace with every kind of mask, and one step of it."""
 
-    def __init__(self, architecture: Architecture, widths: dict[str, int], linear_masks: bool = True) -> None:
+    def __init__(
+        self,
+        architecture: Architecture,
+        widths: dict[str, int],
+        linear_masks: bool = True,
+        single_weights: bool = False,
+    ) -> None:
+        architecture = architecture.elementwise() if single_weights else architecture
         draws = torch.Generator().manual_seed(1)
         weights = initial_weights(architecture, widths, CLASSES, 1, 1)
         optimizers = (SGD(0.9), Adam())
@@ -159,10 +166,17 @@ def main() -> None:
     parser.add_argument(
         "--no-linear-masks", action="store_true", help="as `linear_masks: false` of CL-LSG has it"
     )
+    parser.add_argument(
+        "--single-weights", action="store_true", help="a mask a weight, as `later_masks: weight` has it"
+    )
     parser.add_argument("--dense", action="store_true", help="our step without masks instead of the masked")
     parser.add_argument("--operations", action="store_true", help="count operations instead")
     arguments = parser.parse_args()
-    masked = partial(MaskedStep, linear_masks=not arguments.no_linear_masks)
+    masked = partial(
+        MaskedStep,
+        linear_masks=not arguments.no_linear_masks,
+        single_weights=arguments.single_weights,
+    )
     name, make = ("ours", BareStep) if arguments.dense else ("masked", masked)
     torch.set_num_threads(arguments.threads)
     print(machine())
