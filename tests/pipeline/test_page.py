@@ -205,7 +205,9 @@ def test_a_number_leads_to_its_unit_and_parameters(page: Page) -> None:
     row.get_by_role("link").first.click()
     unit = page.locator("tr:target")
     assert unit.locator("code").inner_text().startswith("digits/cl-lsg/seed1-")
-    assert '"penalty": 0.0001' in unit.locator("pre").inner_text()
+    parameters = unit.locator("pre")
+    parameters.wait_for()  # the page opens them once it has seen the address change
+    assert '"penalty": 0.0001' in parameters.inner_text()
 
 
 def test_every_link_within_the_page_has_its_target(report: Path) -> None:
