@@ -401,3 +401,19 @@ def test_growth_alone_has_whole_kernels_whatever_later_masks_says() -> None:
         tiny_architecture(), GrowTarget.Settings(cap=2.0, later_masks="weight"), "paper", seed=1
     )
     assert {layer.area for layer in method.architecture.layers} == {4, 9}
+
+
+def test_a_stage_takes_its_share_of_the_epochs_in_each_task(tmp_path: Path) -> None:
+    """Half of 4: both stages of task 2, and the plan's most epochs."""
+    method = ClLsg(tiny_architecture(), ClLsgSettings(cap=2.0, stage_epochs=0.5), "paper", seed=1)
+    run = trainer(tmp_path)
+    epochs = []
+    for number, goal in ((1, None), (2, 1.01)):
+        run.begin_task(number, number - 1 or None)
+        method.learn(tiny_task(number), goal, run)
+        epochs.append([log.epochs for log in run.logs])
+        run.checkpoints.clear()
+    assert epochs == [[2], [2, 2]]
+    assert [ClLsg.most_epochs(method.settings, 4, first) for first in (True, False)] == [2, 4]
+    by_default = GrowSettings(stage_epochs=0.5)
+    assert [Grow.most_epochs(by_default, 4, first) for first in (True, False)] == [2, 2]
