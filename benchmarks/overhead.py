@@ -17,49 +17,26 @@ import time
 from functools import partial
 from pathlib import Path
 
-import torch
-
+from benchmarks.bare import BareRun
 from benchmarks.timing import interleaved, machine, spread
-from lsg.checkpoint import Checkpoints
 from lsg.data import load_task
-from lsg.events import EventLog, ignore
-from lsg.reading import rebuilt_method
-from lsg.trainee import Trainee
-from lsg.training import Stage, StageLog, Trainer
 from pipeline.execution.machine import Machine
 from pipeline.params import load_params, resolve
 from pipeline.prepare import prepare
 from pipeline.stage import Bench, work
 from pipeline.units.plan import Plan, read_manifest
-from pipeline.units.store import RunStore, job_of
+from pipeline.units.store import RunStore
 from pipeline.units.unit import Unit
 
 SHORT = 10
 RAY = Machine(workers=1, gpu_share=0)
 
 
-class BareTrainer(Trainer):
-    """The loop without logs, checkpoints and resumption."""
-
-    def _report(self, *_about: object) -> None:
-        pass
-
-    def _save(self, *_about: object) -> None:
-        pass
-
-    def _resumed(self, stage: Stage, epochs: int, trainee: Trainee) -> StageLog:
-        return StageLog(stage.number)
-
-
 def bare(unit: Unit, folder: Path) -> None:
     """Learn the unit's tasks and keep nothing."""
-    torch.set_num_threads(1)
-    job = job_of(unit, RunStore(folder / "runs"))
-    method = rebuilt_method(job.described())
-    trainer = BareTrainer(job.train, job.seed, EventLog(folder / "events", ignore), Checkpoints(folder, 0))
-    for number in job.tasks:
-        trainer.logs = []
-        method.learn(load_task(job.source, number), job.goals.get(number), trainer)
+    run = BareRun(unit, folder)
+    for number in unit.tasks:
+        run.learn(load_task(run.job.source, number))
 
 
 def whole(unit: Unit, folder: Path) -> None:
