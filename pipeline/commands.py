@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
-import socket
-import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -32,6 +29,7 @@ from pipeline.report import REPORTS, SUMMARY
 from pipeline.stage import Bench
 from pipeline.status import status as show_status
 from pipeline.targets import targets as targets_stage
+from pipeline.tracking import pages
 from pipeline.tracking import tracker as tracking
 from pipeline.units.imported import bring
 from pipeline.units.kept import restore
@@ -200,28 +198,23 @@ def _export(arguments: Arguments) -> None:
 
 def _ui(arguments: Arguments) -> None:
     uri = tracking.default_uri()
-    server = uri if uri.startswith("http") else f"http://127.0.0.1:{arguments.port}"
-    if not uri.startswith("http"):
-        _require_free(arguments.port)
-    for benchmark in load_params().benchmarks:
-        for shown, link in tracking.links(uri, benchmark).items():
-            print(f"{benchmark}, {shown}: {link if link.startswith('http') else server + link}", flush=True)
-    if not uri.startswith("http"):
-        command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, "--workers", "1"]
-        place = ["--host", "127.0.0.1", "--port", str(arguments.port)]
-        environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-        if subprocess.run([*command, *place], env=environment, check=False).returncode:
-            raise UserError(f"MLflow's pages could not be served on port {arguments.port}; try --port")
+    served = uri.startswith("http")
+    if not served:
+        pages.require_free(arguments.port)
+    links = {
+        f"{benchmark}, {shown}": link
+        for benchmark in load_params().benchmarks
+        for shown, link in tracking.links(uri, benchmark).items()
+    }
 
+    def say(server: str) -> None:
+        for shown, link in links.items():
+            print(f"{shown}: {server}{link}", flush=True)
 
-def _require_free(port: int) -> None:
-    """Raise UserError where the port is taken: MLflow's server then says so in its log and ends well."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError as error:
-            raise UserError(f"port {port} cannot be had ({error.strerror}); give another --port") from error
+    if served:
+        say("")
+    else:
+        pages.serve(uri, arguments.port, ready=lambda: say(f"http://{pages.HOST}:{arguments.port}"))
 
 
 def _track(arguments: Arguments) -> None:

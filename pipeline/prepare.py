@@ -9,7 +9,8 @@ it meanwhile is not disturbed.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -40,19 +41,27 @@ def prepare(benchmark: str, settings: DataSettings, out: Path) -> dict[str, Any]
     One process at a time does so; another one waits. Raises UserError for images that are missing, broken or
     do not fit the settings, and for a disk that cannot be written; `out` is then what it was before.
     """
-    try:
+    with _of_preset(benchmark):
         listed = read_tasks(Path(settings.tasks)) if settings.tasks else None
         images = load_images(settings)
         tasks = split_tasks(images, settings, listed)
-    except UserError as error:
-        raise UserError(f"presets.{benchmark}: {error}") from error
+    waiting = f"another process prepares {out}; waiting for it"
     try:
-        with held(out.with_name(f".{out.name}.lock"), f"another process prepares {out}; waiting for it"):
+        with held(out.with_name(f".{out.name}.lock"), waiting), _of_preset(benchmark):
             return _replaced(benchmark, settings, images, tasks, out)
     except OSError as error:
         raise UserError(
             f"{out} cannot be written ({error.strerror}); free space or mend its rights, then run again"
         ) from error
+
+
+@contextmanager
+def _of_preset(benchmark: str) -> Iterator[None]:
+    """Names the preset in what is wrong with its images or settings."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"presets.{benchmark}: {error}") from error
 
 
 def _replaced(

@@ -100,6 +100,9 @@ def test_settings_that_do_not_fit_are_named_by_their_preset(tmp_path: Path) -> N
     three = DataSettings("digits", classes_per_task=3, test=0.25)
     with pytest.raises(UserError, match=r"^presets\.mine: data\.classes_per_task is 3, which does not"):
         prepare("mine", three, tmp_path / "mine")
+    few = DataSettings("digits", classes_per_task=5, test=1000)
+    with pytest.raises(UserError, match=r"^presets\.mine: class 0 has too few images for its train split"):
+        prepare("mine", few, tmp_path / "mine")
 
 
 def test_test_images_that_were_learned_are_counted_out_loud(

@@ -1,5 +1,6 @@
 """The view on a real MLflow server: written through HTTP, read by its REST API, killed in between."""
 
+import contextlib
 import json
 import logging
 import os
@@ -145,6 +146,35 @@ def test_a_server_that_dies_disturbs_nothing_and_is_completed_when_it_is_back(
     assert links(server.uri, made.BENCHMARK)["charts"] == (
         f"{server.uri}/#/experiments/{number}/runs?compareRunsMode=CHART"
     )
+
+
+def test_the_pages_of_a_store_in_a_file_answer_by_the_time_their_links_are_printed(tmp_path: Path) -> None:
+    port = Server(tmp_path).port
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    store = f"sqlite:///{tmp_path}/mlflow.db"
+    made.sequence(tmp_path / "runs", 1, [[0.9]])
+    rebuild(tmp_path / "runs", made.BENCHMARK, store)
+    with subprocess.Popen(
+        [sys.executable, "-m", "pipeline", "ui", "--port", str(port)],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "MLFLOW_TRACKING_URI": store},
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as pages:
+        assert pages.stdout is not None
+        try:
+            shown, _, link = pages.stdout.readline().partition(": ")
+            assert shown == f"{made.BENCHMARK}, runs"
+            with urllib.request.urlopen(link.strip(), timeout=30) as answer:
+                assert b"MLflow" in answer.read()
+            os.killpg(pages.pid, signal.SIGINT)
+            pages.wait(60)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(pages.pid, signal.SIGKILL)
+    with pytest.raises(OSError, match="refused"):
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5)
 
 
 def test_a_driver_whose_server_was_gone_ends_with_a_complete_view(server: Server, tmp_path: Path) -> None:
