@@ -41,7 +41,7 @@ ui: setup ## MLflow's pages on this machine
 	@$(BIN)/cl-lsg ui $(ARGS)
 
 # The overrides are written into params.yaml and stay there: `git checkout params.yaml` brings back the default.
-paper: setup ## the paper's three benchmarks: says units, steps and hours first; goes on where it stopped
+paper: setup ## the paper's benchmarks whose images are here: says units, steps and hours, starts; goes on where it stopped
 	@$(BIN)/cl-lsg plan --paper
 	@$(BIN)/dvc exp run $$($(BIN)/cl-lsg plan --paper --overrides)
 	@$(BIN)/cl-lsg tables --show

@@ -17,7 +17,7 @@ from lsg.networks import NETWORKS
 from lsg.sequence import learn_sequence
 from lsg.train_settings import TrainSettings
 from pipeline.benchmarks.images import Nominal
-from pipeline.params import load_params
+from pipeline.params import load_params, resolve
 from pipeline.parser import parser
 from tests.lsg.tiny import write_tiny_tasks
 
@@ -28,7 +28,7 @@ FILES = (ROOT / "docs/files.md").read_text()
 
 def test_the_python_example_gives_a_task_s_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = write_tiny_tasks(tmp_path / "tasks", 2)
-    directory = tmp_path / "runs/digits/cl-lsg/seed1-..."
+    directory = tmp_path / "runs/digits/cl-lsg/seed1-0123456789ab"
     settings = METHODS["cl-lsg"].Settings()
     train = TrainSettings(epochs=2, batch_size=8)
     learn_sequence(
@@ -59,6 +59,14 @@ def test_the_skeletons_of_extensions_are_whole() -> None:
     assert all(torch.equal(one[name], two[name]) for name in one), "nothing is left to torch's generator"
     assert isinstance(names["NOMINAL"], Nominal)
     assert callable(names["load"])
+
+
+def test_the_preset_of_own_images_is_one_that_params_yaml_takes(tmp_path: Path) -> None:
+    page = (ROOT / "docs/extending.md").read_text()
+    preset = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)[0]
+    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text() + preset)
+    data = resolve(load_params(tmp_path / "params.yaml", ["benchmarks=[my-images]"]), "my-images").data
+    assert (data.source, data.folder, data.classes_per_task) == ("folder", "pics", 2)
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/gpu.md"])

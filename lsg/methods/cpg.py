@@ -50,8 +50,9 @@ BEST = "best."
 
 @dataclass(frozen=True)
 class CpgSettings:
-    """Coefficients of CPG (source: its `CPG_cifar100_scratch_mul_1.5.sh`; shares are of `train.epochs`).
+    """Coefficients of CPG (source: its `CPG_cifar100_scratch_mul_1.5.sh`; shares are of picking's epochs).
 
+    stage_epochs: epochs of picking, as a share of `train.epochs`.
     cap: most weights the network may reach, over the 1x network's (1.5; Split in the CL-LSG paper 1.3).
     grow_step: how much that multiplier rises at a time; the last step ends at the cap (0.5).
     train_accuracy: training accuracy below which a task grows and compacting ends (0.95 there, with 100
@@ -70,6 +71,7 @@ class CpgSettings:
         code, so that a worse network may replace it.
     """
 
+    stage_epochs: float = 1.0
     cap: float = 1.5
     grow_step: float = 0.5
     train_accuracy: float = 0.0
@@ -86,6 +88,7 @@ class CpgSettings:
     official_retrain_quirk: bool = False
 
     def __post_init__(self) -> None:
+        require(self.stage_epochs > 0, "stage_epochs", self.stage_epochs, "over 0")
         require(self.cap >= 1, "cap", self.cap, "1 or more")
         few = self.grow_step > 0 and (self.cap - 1) / self.grow_step < MOST_ATTEMPTS - 1
         require(few, "grow_step", self.grow_step, f"over 0, with fewer than {MOST_ATTEMPTS} steps to the cap")
@@ -102,6 +105,10 @@ class CpgSettings:
 
     def mask_rates(self) -> MaskRates:
         return MaskRates(self.mask_lr, self.mask_lr_drops, self.mask_lr_factors)
+
+    def epochs(self, train_epochs: int, share: float = 1.0) -> int:
+        """A share of picking's epochs."""
+        return epochs_of(share, epochs_of(self.stage_epochs, train_epochs))
 
 
 def multipliers(cap: float, step: float) -> list[float]:
@@ -195,10 +202,10 @@ class Cpg(SingleWeights):
 
     @classmethod
     def most_epochs(cls, settings: CpgSettings, epochs: int, first: bool) -> int:
-        picking = len(multipliers(settings.cap, settings.grow_step)) * epochs
-        compacting = len(settings.levels) * epochs_of(settings.level_epochs, epochs)
+        picking = len(multipliers(settings.cap, settings.grow_step)) * settings.epochs(epochs)
+        compacting = len(settings.levels) * settings.epochs(epochs, settings.level_epochs)
         retrains = settings.mask_lr and not first
-        return picking + compacting + (epochs_of(settings.retrain_epochs, epochs) if retrains else 0)
+        return picking + compacting + (settings.epochs(epochs, settings.retrain_epochs) if retrains else 0)
 
     @classmethod
     def most_widths(cls, settings: CpgSettings, architecture: Architecture) -> Widths:
@@ -255,7 +262,7 @@ class Cpg(SingleWeights):
         start, settings = self.start(task, widths), self.settings
         rates = settings.mask_rates() if self.owned(start) else settings.mask_rates().without_rest()
         training = WeightTraining(self.workspace(start, trainer, True), trainer.settings.weight_decay)
-        trainer.run(Stage(stage, rates), training, task)
+        trainer.run(Stage(stage, rates, epochs=settings.epochs(trainer.settings.epochs)), training, task)
         return self.solution(training.workspace)
 
     def _grows(self, picked: Picked, goal: float, cap: Widths, lesson: Lesson) -> bool:
@@ -307,10 +314,8 @@ class Cpg(SingleWeights):
     ) -> Solution:
         """Prune from the one sparsity to the other, and train what stays."""
         settings, train = self.settings, trainer.settings
-        epochs, batches = (
-            epochs_of(settings.level_epochs, train.epochs),
-            len(batch_sizes(len(task.train), train.batch_size)),
-        )
+        epochs = settings.epochs(train.epochs, settings.level_epochs)
+        batches = len(batch_sizes(len(task.train), train.batch_size))
         ramp = Ramp(*ends, max(1, round(settings.prune_share * epochs * batches)), settings.prune_frequency)
         workspace, earlier = self.workspace(solution, trainer, True), self.earlier(solution.widths)
         training = GradualPruning(workspace, train.weight_decay, earlier, ramp)
@@ -332,7 +337,7 @@ class Cpg(SingleWeights):
         workspace = self.workspace(anew, trainer, True)
         judge = partial(self.judge, task=task, trainer=trainer)
         training = Retraining(workspace, trainer.settings.weight_decay, judge)
-        epochs = epochs_of(settings.retrain_epochs, trainer.settings.epochs)
+        epochs = settings.epochs(trainer.settings.epochs, settings.retrain_epochs)
         trainer.run(self._settling(RETRAIN, epochs, settings.retrain_mask_lr), training, task)
         training.note()
         best = lesson.stage_accuracy[RETRAIN] = training.best_accuracy

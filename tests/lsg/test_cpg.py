@@ -141,6 +141,7 @@ def test_a_missed_goal_leaves_room_for_the_tasks_that_remain() -> None:
     ("change", "name"),
     [
         ({"cap": 0.9}, "cap"),
+        ({"stage_epochs": 0.0}, "stage_epochs"),
         ({"grow_step": 0.0}, "grow_step"),
         ({"grow_step": 0.001}, "grow_step"),
         ({"levels": (0.5, 0.3)}, "levels"),
@@ -366,6 +367,19 @@ def test_a_run_that_was_begun_for_other_tasks_and_finished_none_begins_anew(
     assert any((tmp_path / "killed").glob("checkpoint_*"))
     learn_sequence(three, tmp_path / "killed")
     assert deterministic_files(tmp_path / "killed") == deterministic_files(tmp_path / "whole")
+
+
+def test_half_of_the_epochs_is_a_run_of_half_the_epochs(tmp_path: Path) -> None:
+    """All its shares shrink with them: towards one goal it learns the same bits in the same steps."""
+    half, whole = cpg(stage_epochs=0.5), cpg()
+    for name, method, epochs in (("half", half, 12), ("whole", whole, 6)):
+        for number in (1, 2):
+            method.learn(tiny_task(number), OUT_OF_REACH, trainer(tmp_path / name, number, epochs))
+    for number in (1, 2):
+        ours, theirs = (method.network(number).state_dict() for method in (half, whole))
+        assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert (tmp_path / "half/events.jsonl").read_text() == (tmp_path / "whole/events.jsonl").read_text()
+    assert Cpg.most_epochs(half.settings, 12, False) == Cpg.most_epochs(whole.settings, 6, False) > 6
 
 
 def test_no_width_is_tried_twice(tmp_path: Path) -> None:
