@@ -46,8 +46,8 @@ def main() -> None:
     )
 
     def by_index() -> None:
-        for _ in batches.epoch(1):
-            pass
+        for rows in batches.rows(1):
+            batches.batch(rows)
 
     def by_transforms() -> None:
         for indices in torch.randperm(IMAGES).split(BATCH):

@@ -7,8 +7,6 @@ of the padded set: one gather makes a batch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
@@ -67,13 +65,12 @@ class Batches:
     def __len__(self) -> int:
         return len(self.sizes)
 
-    def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """The epoch's batches: images `[B, C, H, W]`, labels `[B]`. Epochs count from 1."""
-        return map(self.batch, self.rows(epoch))
-
     def rows(self, epoch: int) -> tuple[Tensor, ...]:
-        """What to gather for each batch of the epoch, int64 `[4, B]` on the device: each image's place in the
-        train split, the crop's shifts down and right, and whether it is mirrored."""
+        """What to gather for each batch of an epoch, the first of which is 1.
+
+        int64 `[4, B]` on the device: each image's place in the train split, the crop's shifts down and right,
+        and whether it is mirrored.
+        """
         count = len(self.labels)
         draws = seeds.generator("cpu", "batches", self.seed, self.task, epoch)
         order = torch.randperm(count, generator=draws)
@@ -84,7 +81,7 @@ class Batches:
         return rows
 
     def batch(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """The images and labels that such rows `[4, B]` name."""
+        """The images `[B, C, H, W]` and labels `[B]` that such rows `[4, B]` name."""
         index, down, right, flip = rows.unbind(0)
         images = self.windows[index, down, right]
         if self.flip:

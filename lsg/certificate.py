@@ -100,6 +100,7 @@ def verify(directory: Path) -> Report:
         FileNotFoundError: where the directory is no run directory.
     """
     run = RunDirectory(directory)
+    run.check_job()
     run.check_records()
     with _threads_of(run):
         return _compared(run)

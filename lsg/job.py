@@ -10,7 +10,7 @@ from typing import Any
 
 from lsg.data import TaskFolder, TaskSource
 from lsg.protocol import Protocol
-from lsg.records import FORMAT
+from lsg.records import FORMAT, RunDirectory
 from lsg.settings import require
 from lsg.train_settings import TrainSettings
 
@@ -54,7 +54,8 @@ class Job:
         return TaskFolder(self.data) if isinstance(self.data, Path) else self.data
 
     def described(self) -> dict[str, Any]:
-        """The job as `job.json` keeps it: without paths, with the shape of the images."""
+        """The job as `job.json` keeps it: without paths, with the shape of the images and the end of the
+        chain of records that it starts from."""
         manifest = self.source.manifest()
         return {
             "format": FORMAT,
@@ -68,6 +69,7 @@ class Job:
             "data": manifest["digest"],
             "train": asdict(self.train),
             "settings": asdict(self.settings),
+            "start": None if self.start is None else RunDirectory(self.start).end_of_chain(),
             "goals": {str(task): goal for task, goal in self.goals.items()},
             "threads": self.threads,
             "device": self.device,

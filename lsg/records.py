@@ -72,6 +72,10 @@ class RunDirectory:
             raise DamagedFileError(self.record_path(task), f"format {record.get('format')}, not {FORMAT}")
         return record
 
+    def end_of_chain(self) -> str:
+        """The digest of the last record, which the digests of all records before lead to."""
+        return digest.of_file(self.record_path(self.learned()[-1]))
+
     def learned(self) -> list[int]:
         """The tasks whose records are there, in the order of learning."""
         return [task for task in self.job()["tasks"] if self.has(task)]
@@ -90,6 +94,14 @@ class RunDirectory:
             if found[place] != held[place]:
                 changed = self.record_path(tasks[max(place - 1, 0)])
                 raise DamagedFileError(changed, "it was changed after it was written")
+
+    def check_job(self) -> None:
+        """Raise DamagedFileError where `job.json` asks for other tasks than those of the result."""
+        if not (self.path / RESULT).exists():
+            return
+        asked, told = self.job()["tasks"], self.result()["tasks"]
+        if asked != told:
+            raise DamagedFileError(self.path / JOB, f"its tasks are {asked}, the result's {told}")
 
     def tensors(self, task: int) -> dict[str, Tensor]:
         """The task's tensors, checked against its record's digest. Raises DamagedFileError."""

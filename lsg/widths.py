@@ -7,7 +7,7 @@ import math
 from lsg.networks.architecture import Architecture
 
 ROUNDING = 1e-9
-"""A product such as 50 * 1.14 may lie this little below the whole number that it is."""
+"""A product such as 50 * 1.14 may lie this little beside the whole number that it is."""
 
 
 def widths_at(architecture: Architecture, fraction: float) -> dict[str, int]:

@@ -182,12 +182,12 @@ class ClLsg(Banked):
     def _reuse(self, task: Task, goal: float | None, trainer: Trainer) -> tuple[Solution, Lesson]:
         """Stage 1 of a later task: pick and reuse; stage 2 only if that misses the goal."""
         assert goal is not None, "CL-LSG needs a target accuracy for every task after the first"
-        lesson = Lesson("target_met")
         workspace = self._train(REUSE, self._picked(task, trainer), task, trainer)
         reused = settled(workspace)
-        before = lesson.stage_accuracy[REUSE] = self.judged(reused, task, trainer)
+        before = self.judged(reused, task, trainer)
         grows = before < goal and self._can_grow()
-        lesson.reason = "below_target" if grows else "no_room" if before < goal else "target_met"
+        reason = "below_target" if grows else "no_room" if before < goal else "target_met"
+        lesson = Lesson(reason, stage_accuracy={REUSE: before})
         self.decide(lesson, "grow", grows, before, goal, lesson.reason)
         if not grows:
             return reused, lesson
@@ -219,7 +219,7 @@ class ClLsg(Banked):
     def _grow(
         self, workspace: Workspace, task: Task, trainer: Trainer, lesson: Lesson
     ) -> tuple[Solution, float]:
-        """Stage 2: candidates beside what there is; its settled network and accuracy."""
+        """The stage that grows, with candidates beside what there is; its settled network and accuracy."""
         settings = self.settings
         last_epoch = epochs_of(next(iter(settings.mask_lr_drops), 1.0), self._epochs(trainer))
         growth = Growth(

@@ -38,7 +38,7 @@ from lsg.schedules import MaskRates, epochs_of, is_rising
 from lsg.seeds import Uniform
 from lsg.settings import require
 from lsg.training import Stage, Trainer
-from lsg.widths import cap_widths
+from lsg.widths import ROUNDING, cap_widths
 from lsg.workspace import Workspace, is_statistic
 
 PICK, COMPACT, RETRAIN = 1, 101, 201
@@ -113,7 +113,7 @@ class CpgSettings:
 
 def multipliers(cap: float, step: float) -> list[float]:
     """Sizes that growth passes through: 1, 1 + step, ... and the cap."""
-    steps = math.ceil((cap - 1) / step - 1e-9)
+    steps = math.ceil((cap - 1) / step - ROUNDING)
     return [min(1 + place * step, cap) for place in range(steps + 1)]
 
 
@@ -122,7 +122,7 @@ def forced_sparsity(remaining: int | None) -> float:
 
     0.9 while six or more remain (or nobody knows), 0.8 for 3 to 5, 0.7 for 2, 0.5 for 1, 0 for none.
     """
-    return 0.9 if remaining is None else round(1 - round(1 / (remaining + 1), 1), 1)
+    return 0.9 if remaining is None else min(0.9, round(1 - round(1 / (remaining + 1), 1), 1))
 
 
 def chosen_level(accuracies: Mapping[float, float], goal: float, forced: bool) -> float:

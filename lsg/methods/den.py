@@ -40,7 +40,7 @@ from lsg.protocol import Protocol
 from lsg.schedules import epochs_of
 from lsg.settings import require
 from lsg.training import Stage, Trainer
-from lsg.widths import cap_widths
+from lsg.widths import ROUNDING, cap_widths
 
 FIRST = SELECT = 1
 RETRAIN, EXPAND, SPLIT = 2, 3, 4
@@ -228,7 +228,7 @@ class Den(Method):
 
     def _share(self, stream: str) -> int:
         """k: the most units of a stream that a task adds or splits."""
-        return math.ceil(self.architecture.streams[stream] * self.settings.expansion - 1e-9)
+        return math.ceil(self.architecture.streams[stream] * self.settings.expansion - ROUNDING)
 
     def _train(
         self,

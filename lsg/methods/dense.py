@@ -57,9 +57,7 @@ class Dense(Method):
         state = self.states[task]
         network = self.architecture.make(self.architecture.streams, len(state[f"{HEAD}.weight"]))
         shapes = {name: tensor.shape for name, tensor in network.state_dict().items()}
-        network.load_state_dict(
-            {name: tensor.view(shapes[name]) for name, tensor in state.items()}, strict=False
-        )
+        network.load_state_dict({name: tensor.view(shapes[name]) for name, tensor in state.items()})
         return network.eval()
 
     def tensors(self, task: int) -> dict[str, Tensor]:
@@ -67,6 +65,7 @@ class Dense(Method):
 
     def restore(self, task: int, tensors: Mapping[str, Tensor]) -> None:
         self.states[task] = dict(tensors)
+        self.network(task)  # raises where they are not a task's
 
     def weights(self) -> tuple[int, int]:
         total = len(self.states) * self.architecture.weights(self.architecture.streams)

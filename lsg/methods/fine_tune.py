@@ -115,6 +115,7 @@ class FineTune(Dense):
             other, _, part = name.partition(".")
             self.states.setdefault(int(other), {})[part] = tensors[name]
         self._share_body(task)
+        self.network(task)  # raises where they are not a task's
 
     def weights(self) -> tuple[int, int]:
         networks = 1 if self.forgets else len(self.states)

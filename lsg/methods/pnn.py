@@ -119,6 +119,8 @@ class Pnn(Method):
         return macs_of_frozen(forward_macs(network, shape), frozen)
 
     def network(self, task: int) -> nn.Module:
+        if task not in self.states:
+            raise KeyError(task)
         tasks = list(self.states)
         return self._columns(tasks[: tasks.index(task) + 1]).eval()
 
@@ -127,6 +129,7 @@ class Pnn(Method):
 
     def restore(self, task: int, tensors: Mapping[str, Tensor]) -> None:
         self.states[task] = dict(tensors)
+        self.network(task)  # raises where they are not a task's
 
     def weights(self) -> tuple[int, int]:
         total = column_weights(self.architecture, self.widths(len(self.states)))

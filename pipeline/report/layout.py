@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from pipeline.report.frames import Frames
-from pipeline.report.statistics import Estimate, estimate, totals
+from pipeline.report.statistics import TIE, Estimate, estimate, totals
 
 NOTHING = "\N{EN DASH}"
 _LARGE = ("", " k", " M", " G", " T", " P")
@@ -74,7 +74,8 @@ def summary_table(frames: Frames) -> Table:
         f"Average test accuracy over all {len(frames.tasks)} tasks after the last one; forgetting in "
         "percentage points: the mean fall from a task's best earlier accuracy; transfer: how much "
         "better tasks after the first were learned than by Scratch; size: allocated weights over the dense "
-        "1x network's; steps, multiply-accumulates and seconds of training, all tasks. "
+        "1x network's; steps, multiply-accumulates and seconds of training, all tasks, and a dash where "
+        "seconds are unknown or of different machines. "
         f"{conditions(frames)}"
     )
     return Table("summary", "Summary", caption, columns, tuple(rows))
@@ -232,7 +233,7 @@ def answer(given: Any) -> str:
 
 def with_half(value: Estimate, show: Callable[[float], str], unit: str = "") -> str:
     """The mean and half its interval, which is left out where all seeds agree."""
-    agree = value.half is None or value.half <= 1e-9 * abs(value.mean)
+    agree = value.half is None or value.half <= TIE * abs(value.mean)
     return f"{show(value.mean)}{unit}" if agree else f"{show(value.mean)}{unit} ± {show(value.half or 0.0)}"
 
 

@@ -7,10 +7,17 @@ import pandas as pd
 
 from pipeline.report.frames import Frames
 from pipeline.report.layout import percent, times
-from pipeline.report.statistics import CONFIDENCE, REFERENCE, SUBJECT, Estimate, estimate, means, totals
+from pipeline.report.statistics import (
+    CONFIDENCE,
+    REFERENCE,
+    SUBJECT,
+    TIE,
+    Estimate,
+    estimate,
+    means,
+    totals,
+)
 
-TIE = 1e-9
-"""Numbers so near are equal but for rounding."""
 EVIDENT = 0.05
 """A difference that counts where all seeds have the same. Accuracies are counts of images, so a few seeds
 often happen to have the same small one, which says nothing of their spread."""

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binomtest, permutation_test
 
-from pipeline.report.statistics import Estimate, estimate
+from pipeline.report.statistics import TIE, Estimate, estimate
 
 Verdict = Literal["holds", "does not hold", "cannot be decided", "not run"]
 LEVEL = 0.05
@@ -20,7 +20,6 @@ LEVEL = 0.05
 MOST_EXACT = 22
 """Differences up to which all sign patterns are tried: four million."""
 _RANDOM = 99_999
-_TIE = 1e-9
 
 
 @dataclass(frozen=True)
@@ -112,7 +111,7 @@ def sign_flip(differences: Sequence[float]) -> float:
     sums = np.zeros(1)
     for value in values:
         sums = np.concatenate([sums - value, sums + value])
-    return float(np.mean(np.abs(sums) >= abs(values.sum()) - _TIE * np.abs(values).sum()))
+    return float(np.mean(np.abs(sums) >= abs(values.sum()) - TIE * np.abs(values).sum()))
 
 
 def smallest_p(count: int) -> float:
@@ -123,8 +122,8 @@ def smallest_p(count: int) -> float:
 def score(differences: Iterable[float]) -> Score:
     """Wins, ties and losses of these differences, each as far from zero as rounding allows or further."""
     values = list(differences)
-    wins = sum(value > _TIE for value in values)
-    losses = sum(value < -_TIE for value in values)
+    wins = sum(value > TIE for value in values)
+    losses = sum(value < -TIE for value in values)
     return Score(wins, len(values) - wins - losses, losses)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from math import isnan
+from math import isnan, nan
 from statistics import fmean
 
 import pandas as pd
@@ -14,6 +14,8 @@ from pipeline.report.frames import Frames
 from pipeline.units.histories import measures
 
 CONFIDENCE = 0.95
+TIE = 1e-9
+"""Numbers so near are equal but for rounding."""
 SUBJECT, REFERENCE = "cl-lsg", "scratch"
 """The method that this project is about, and the one, in every experiment, that it is held against."""
 
@@ -39,8 +41,8 @@ def estimate(values: Iterable[float], confidence: float = CONFIDENCE) -> Estimat
 def totals(frames: Frames) -> pd.DataFrame:
     """One row a (method, seed): average, forgetting, both transfers, sizes, steps, macs, seconds.
 
-    `seconds` is NaN where some task's time is not known. Forward transfer compares with Scratch, which
-    every experiment has, under the same seed.
+    `seconds` is NaN where some task's time is not known, or not all are of one machine. Forward transfer
+    compares with Scratch, which every experiment has, under the same seed.
     """
     rows = []
     alone = {
@@ -51,6 +53,7 @@ def totals(frames: Frames) -> pd.DataFrame:
     for (method, seed), learned in frames.runs.items():
         spent = frames.cost[(frames.cost["method"] == method) & (frames.cost["seed"] == seed)]
         work = {name: spent[name].sum(skipna=False) for name in ("steps", "macs", "seconds")}
+        work["seconds"] = work["seconds"] if frames.timed_alike else nan
         matrix = {step.record.task: step.row for step in learned}
         transfer = {"forward_transfer": forward_transfer(matrix, alone[seed])}
         rows.append({"method": method, "seed": seed} | measures(learned) | transfer | work)

@@ -27,7 +27,6 @@ class Numerics:
     torch: str
     threads: int
     device: Literal["cpu", "cuda"]
-    dtype: str = "float32"
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ class Unit:
             "goals": {str(task): goal for task, goal in self.goals.items()},
             "data": self.data,
             "code": self.code,
-            "numerics": asdict(self.numerics),
+            "numerics": asdict(self.numerics) | {"dtype": "float32"},  # of weights, whatever `precision` is
             "start": self.start.key if self.start else None,
         }
 

@@ -20,6 +20,7 @@ from lsg.methods.cl_lsg import PARTS, SHUT, ClLsg, ClLsgSettings, GrowFrom
 from lsg.methods.grow import Grow, GrowSettings
 from lsg.networks import NETWORKS
 from lsg.networks.architecture import HEAD
+from lsg.protocol import Protocol
 from lsg.schedules import MaskRates, drops_before
 from lsg.train_settings import TrainSettings
 from lsg.training import Stage, Trainer
@@ -171,6 +172,36 @@ def test_stage_2_begins_where_stage_1_ended_or_began(
     for name, grid in begun.items():
         assert torch.equal(starts[1][name][: grid.shape[0], : grid.shape[1]], grid), name
         assert not torch.equal(starts[0][HEAD], ends[0][HEAD])
+
+
+@pytest.mark.parametrize(
+    ("protocol", "told", "answers"),
+    [
+        ("clean", (0.5, 0.6), [True, True]),
+        ("clean", (0.5, 0.5), [True, False]),
+        ("clean", (0.5, 0.4), [True, False]),
+        ("paper", (0.5, 0.4), [True, True]),
+        ("clean", (0.9,), [False]),
+    ],
+)
+def test_stage_2_comes_below_the_goal_and_is_kept_in_clean_if_it_is_better(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    protocol: Protocol,
+    told: tuple[float, ...],
+    answers: list[bool],
+) -> None:
+    method, accuracies = learned(tmp_path), iter(told)
+    method.protocol = protocol
+    before = method.bank.widths
+    monkeypatch.setattr(ClLsg, "judged", lambda *_: next(accuracies))
+    lesson = method.learn(tiny_task(2), 0.9, trainer(tmp_path))
+    assert [decision["answer"] for decision in lesson.decisions] == answers
+    assert [decision["value"] for decision in lesson.decisions] == list(told)
+    assert list(lesson.stage_accuracy.values()) == list(told)
+    kept = "target_met" if answers == [False] else "kept_stage_1"
+    assert lesson.reason in (("grew", "grew_zero") if answers[-1] else (kept,))
+    assert (method.bank.widths != before) == (lesson.reason == "grew")
 
 
 def test_growth_alone_owns_every_kernel_that_it_keeps(tmp_path: Path) -> None:

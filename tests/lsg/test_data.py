@@ -13,7 +13,7 @@ from lsg import seeds
 from lsg.batches import Batches, batch_sizes
 from lsg.data import Split, Task, TaskFolder, load_task
 from lsg.files import DamagedFileError
-from tests.lsg.tiny import tiny_task, write_tiny_tasks
+from tests.lsg.tiny import epoch_of, tiny_task, write_tiny_tasks
 
 
 def arange_task(count: int = 5) -> Task:
@@ -24,7 +24,7 @@ def arange_task(count: int = 5) -> Task:
 
 def test_without_augmentation_an_epoch_is_a_permutation_of_the_normalised_images() -> None:
     task = arange_task()
-    batches = list(Batches(task, 2, crop_padding=0, flip=False, seed=1).epoch(1))
+    batches = list(epoch_of(Batches(task, 2, crop_padding=0, flip=False, seed=1), 1))
     assert [len(labels) for _, labels in batches] == [2, 3]
     images, labels = torch.cat([x for x, _ in batches]), torch.cat([y for _, y in batches])
     assert sorted(labels.tolist()) == [0, 1, 2, 3, 4]
@@ -38,7 +38,7 @@ def test_crops_and_flips_are_slices_of_the_padded_image() -> None:
     task = arange_task(40)
     plain = Task(1, "", task.classes, task.train, task.train, task.train, mean=(0.0, 0.0), std=(1.0, 1.0))
     batches = Batches(plain, 40, crop_padding=1, flip=True, seed=3)
-    images, labels = next(batches.epoch(2))
+    images, labels = next(epoch_of(batches, 2))
     draws = seeds.generator("cpu", "batches", 3, 1, 2)
     order = torch.randperm(40, generator=draws)
     shifts = torch.randint(3, (2, 40), generator=draws)
@@ -68,21 +68,21 @@ def test_a_last_image_alone_joins_the_batch_before_it() -> None:
     assert batch_sizes(1, 4) == [1]
     images = len(tiny_task(1).train)
     batches = Batches(tiny_task(1), images - 1, 0, False, seed=3)
-    assert [len(labels) for _, labels in batches.epoch(1)] == [images]
+    assert [len(labels) for _, labels in epoch_of(batches, 1)] == [images]
     assert len(batches) == 1
 
 
 def test_one_digest_for_any_history_and_thread_count() -> None:
     task = tiny_task(1)
     first = Batches(task, 8, 1, True, seed=5)
-    list(first.epoch(1))
+    list(epoch_of(first, 1))
     torch.set_num_threads(2)
-    other = list(Batches(task, 8, 1, True, seed=5).epoch(2))
+    other = list(epoch_of(Batches(task, 8, 1, True, seed=5), 2))
     torch.set_num_threads(1)
-    for (x, y), (x2, y2) in zip(first.epoch(2), other, strict=True):
+    for (x, y), (x2, y2) in zip(epoch_of(first, 2), other, strict=True):
         assert torch.equal(x, x2)
         assert torch.equal(y, y2)
-    changed = list(Batches(task, 8, 1, True, seed=6).epoch(2))
+    changed = list(epoch_of(Batches(task, 8, 1, True, seed=6), 2))
     assert any(not torch.equal(x, x2) for (x, _), (x2, _) in zip(other, changed, strict=True))
 
 

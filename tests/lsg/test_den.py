@@ -34,7 +34,7 @@ from lsg.records import RunDirectory
 from lsg.sequence import learn_sequence
 from lsg.train_settings import TrainSettings
 from lsg.training import Trainer
-from tests.lsg.tiny import tiny_architecture, tiny_task, write_tiny_tasks
+from tests.lsg.tiny import deterministic_files, tiny_architecture, tiny_task, write_tiny_tasks
 
 
 class TwoLayers(nn.Module):
@@ -538,6 +538,40 @@ def test_new_units_that_group_lasso_empties_are_not_kept(data: Path, tmp_path: P
         assert record["growth"]["channels_before"] == record["growth"]["channels_after"]
 
 
+@pytest.mark.parametrize(
+    ("protocol", "told", "answers"),
+    [
+        ("clean", (0.4, 0.5, 0.6), [True, True]),
+        ("clean", (0.4, 0.5, 0.5), [True, False]),
+        ("paper", (0.4, 0.5, 0.5), [True, True]),
+        ("clean", (0.4, 0.9), [False]),
+    ],
+)
+def test_an_expansion_comes_below_the_goal_and_is_kept_in_clean_if_it_is_better(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    protocol: Protocol,
+    told: tuple[float, ...],
+    answers: list[bool],
+) -> None:
+    """Accuracies after selection, retraining and, below the goal of 0.9, expansion; nothing is split."""
+    method = Den(tiny_architecture(), DenSettings(expansion=0.2, cap=8.0, split_threshold=1e9), protocol, 1)
+    run = Trainer(TRAIN, 1, EventLog(tmp_path / "events.jsonl"), Checkpoints(tmp_path, 1e9))
+    run.begin_task(1, None)
+    method.learn(tiny_task(1), None, run)
+    run.begin_task(2, None)
+    before, accuracies = dict(method.shared.widths), iter(told)
+    monkeypatch.setattr(Den, "judge", lambda *_: next(accuracies))
+    lesson = method.learn(tiny_task(2), 0.9, run)
+    *asked, split = lesson.decisions
+    assert [decision["answer"] for decision in asked] == answers
+    assert [decision["value"] for decision in asked] == list(told[1:])
+    assert not split["answer"]
+    kept = "target_met" if answers == [False] else "kept_stage_2"
+    assert lesson.reason in (("grew", "grew_zero") if answers[-1] else (kept,))
+    assert (method.shared.widths != before) == (lesson.reason == "grew")
+
+
 def test_clean_drops_an_expansion_that_is_no_better(data: Path, tmp_path: Path) -> None:
     learn_sequence(job(data, protocol="clean", settings={"split_threshold": 1e9}), tmp_path)
     for record in records(tmp_path)[1:]:
@@ -555,12 +589,6 @@ def test_the_real_networks_learn_too(data: Path, tmp_path: Path, network: str, p
     changes = {"train": replace(TRAIN, epochs=2), "tasks": (1, 2)}
     result = learn_sequence(job(data, network, protocol, **changes), tmp_path)
     assert result["matrix"]["2"].keys() == {"1", "2"}
-
-
-def deterministic_files(directory: Path) -> dict[str, bytes]:
-    return {
-        path.name: path.read_bytes() for path in sorted(directory.iterdir()) if path.name != "seconds.json"
-    }
 
 
 class StopError(Exception):

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from lsg.data import Split
-from lsg.evaluation import accuracy, average, backward_transfer, forgetting, forward_transfer
-from tests.lsg.tiny import tiny_task
+from lsg.evaluation import accuracies, accuracy, average, backward_transfer, forgetting, forward_transfer
+from tests.lsg.tiny import contrary_task, tiny_task
 
 MATRIX = {1: {1: 0.9}, 2: {1: 0.95, 2: 0.8}, 3: {1: 0.7, 2: 0.8, 3: 0.6}}
 
@@ -39,6 +39,11 @@ class Brightness(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         mean = images[:, 1].mean((1, 2))
         return torch.stack([self.bias.expand_as(mean), mean], 1)
+
+
+def test_validation_and_test_are_measured_on_their_own_images() -> None:
+    assert accuracies(Brightness(0.5), contrary_task(1)) == {"validation": 0.0, "test": 1.0}
+    assert accuracies(Brightness(0.5), tiny_task(1)) == {"validation": 1.0, "test": 1.0}
 
 
 def test_accuracy_counts_hits() -> None:

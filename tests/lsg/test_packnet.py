@@ -18,8 +18,8 @@ from lsg.records import RunDirectory
 from lsg.sequence import learn_sequence
 from lsg.train_settings import TrainSettings
 from lsg.training import Stage, Trainer
-from tests.lsg.test_cpg import Killed, deterministic_files, killer, trainer
-from tests.lsg.tiny import tiny_architecture, tiny_task, write_tiny_tasks
+from tests.lsg.test_cpg import Killed, killer, trainer
+from tests.lsg.tiny import deterministic_files, tiny_architecture, tiny_task, write_tiny_tasks
 
 
 @pytest.fixture(autouse=True)

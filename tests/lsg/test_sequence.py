@@ -26,6 +26,7 @@ from lsg import certificate, digest, evaluation
 from lsg.bank import Bank, ForgettingError, Solution
 from lsg.certificate import verify, verify_in_fresh_process
 from lsg.data import TaskFolder, load_task
+from lsg.events import Event
 from lsg.files import DamagedFileError
 from lsg.job import Job
 from lsg.methods import METHODS
@@ -40,7 +41,7 @@ from lsg.train_settings import TrainSettings
 from lsg.training import DivergedError
 from lsg.workspace import Workspace
 from tests.lsg.mutations import moving_all
-from tests.lsg.tiny import tiny_architecture, write_tiny_tasks
+from tests.lsg.tiny import contrary_task, deterministic_files, tiny_architecture, write_tiny_tasks
 
 TRAIN = TrainSettings(epochs=6, batch_size=8, lr=0.05)
 GOAL = {1: 1.0, 2: 1.01, 3: 1.01}
@@ -105,6 +106,22 @@ def test_clean_decides_on_validation_and_drops_a_stage_2_that_is_no_better(
         assert record["accuracy"]["validation"] == max(first, second)
 
 
+@pytest.mark.parametrize(("protocol", "split"), [("clean", "validation"), ("paper", "test")])
+def test_each_split_is_measured_on_its_own_images_and_the_protocol_s_decides(
+    tmp_path: Path, protocol: str, split: str
+) -> None:
+    """Validation labels are the wrong way round, so what is right in test is wrong in validation."""
+    contrary = write_tiny_tasks(tmp_path / "tasks", 2, contrary_task)
+    learn_sequence(job(contrary, protocol=protocol, tasks=(1, 2), goals={2: 0.5}), tmp_path / "run")
+    record = RunDirectory(tmp_path / "run").record(2)
+    assert record["accuracy"]["test"] > 0.8
+    assert record["accuracy"]["validation"] < 0.2
+    grow = record["decisions"][0]
+    assert (grow["split"], grow["answer"]) == (split, split == "validation")
+    assert (grow["value"] > 0.8) == (split == "test")
+    assert grow["value"] == record["stages"][0]["accuracy"][split]
+
+
 def test_a_met_goal_stops_after_stage_1(data: Path, tmp_path: Path) -> None:
     learn_sequence(job(data, goals={2: 0.0, 3: 0.0}), tmp_path)
     record = RunDirectory(tmp_path).record(2)
@@ -146,6 +163,31 @@ def test_fine_tune_starts_from_the_first_task_of_another_run(data: Path, tmp_pat
         assert one.read_bytes() == two.read_bytes()
         assert RunDirectory(tmp_path / f"ft{task}").record(task)["size"]["allocated"] == 1.0
     assert RunDirectory(tmp_path / "whole").record(3)["size"]["allocated"] == 3.0
+
+
+def test_a_run_goes_on_from_the_start_that_it_began_with_alone(data: Path, tmp_path: Path) -> None:
+    for seed in (1, 2):
+        learn_sequence(replace(job(data, "scratch", tasks=(1,)), seed=seed), tmp_path / f"scratch{seed}")
+    asked = job(data, "fine-tune", tasks=(2,), start=tmp_path / "scratch1")
+
+    def stop(event: Event) -> None:
+        if event.get("epoch") == 2:
+            raise RuntimeError("stopped")
+
+    with pytest.raises(RuntimeError, match="stopped"):
+        learn_sequence(asked, tmp_path / "run", stop, checkpoint_seconds=0)
+    with pytest.raises(ValueError, match="the directory of another job, with start"):
+        learn_sequence(replace(asked, start=tmp_path / "scratch2"), tmp_path / "run")
+    learn_sequence(asked, tmp_path / "run")
+
+
+def test_a_job_that_no_longer_asks_for_what_was_learned_is_damaged(data: Path, tmp_path: Path) -> None:
+    """Else its proof would leave tasks out."""
+    learn_sequence(job(data, "scratch", tasks=(1, 2)), tmp_path)
+    path = tmp_path / "job.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"tasks": [1]}))
+    with pytest.raises(DamagedFileError, match=r"job\.json.*its tasks are \[1\], the result's \[1, 2\]"):
+        verify(tmp_path)
 
 
 @pytest.mark.parametrize("method", sorted(METHODS))
@@ -254,12 +296,6 @@ def test_no_task_s_seconds_hold_the_loading_of_torch_s_compiler(
 ) -> None:
     command = [sys.executable, "-c", LOADED, method, str(data), str(tmp_path)]
     subprocess.run(command, check=True, cwd=Path(__file__).parents[2])
-
-
-def deterministic_files(directory: Path) -> dict[str, bytes]:
-    return {
-        path.name: path.read_bytes() for path in sorted(directory.iterdir()) if path.name != "seconds.json"
-    }
 
 
 RUN = """

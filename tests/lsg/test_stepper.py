@@ -37,7 +37,7 @@ from lsg.trainee import Trainee
 from lsg.update import Masking
 from lsg.workspace import Workspace
 from tests.lsg.recorded import RecordedGraph, WaitsForDevice
-from tests.lsg.tiny import tiny_architecture, tiny_task, write_tiny_tasks
+from tests.lsg.tiny import deterministic_files, epoch_of, tiny_architecture, tiny_task, write_tiny_tasks
 
 WIDTHS = {"outer": 3, "inner": 3, "hidden": 5}
 RATES = {1: (0.05, 5e-3), 2: (0.05, 5e-3), 3: (0.05, 5e-3), 4: (0.005, 5e-3)}
@@ -114,7 +114,7 @@ def plain_epoch(trainee: Trainee, data: Batches, epoch: int, seed: int) -> tuple
 
     trainee.begin_epoch(epoch, uniform)
     network, losses, hits = trainee.network.train(), torch.zeros(()), 0
-    for images, labels in data.epoch(epoch):
+    for images, labels in epoch_of(data, epoch):
         logits = network(images)
         loss, penalty = cross_entropy(logits, labels), trainee.penalty()
         (loss if penalty is None else loss + penalty).backward()
@@ -201,10 +201,6 @@ def test_a_step_that_looks_into_a_tensor_is_found(look: Callable[[Tensor], None]
     trainee = PlainTraining(network, optimizer, 1, before_step=lambda: look(weight))
     with pytest.raises(WaitsForDevice):
         Stepper(trainee, batches(), "float32", RecordedGraph).epoch(1, 0.1, 0.0, 1)
-
-
-def deterministic_files(directory: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in directory.iterdir() if path.name != "seconds.json"}
 
 
 @pytest.mark.parametrize("method", [name for name in METHODS if not name.startswith("grow-matched")])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -10,6 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from lsg import digest
+from lsg.batches import Batches
 from lsg.data import Split, Task
 from lsg.networks.architecture import CLASSES, HEAD, IMAGE, Architecture, Layer, Widths
 
@@ -74,12 +77,18 @@ def tiny_task(number: int) -> Task:
     )
 
 
-def write_tiny_tasks(folder: Path, count: int) -> Path:
+def contrary_task(number: int) -> Task:
+    """A tiny task whose validation labels are the wrong way round: who is right in test is wrong there."""
+    task = tiny_task(number)
+    return replace(task, validation=Split(task.validation.images, 1 - task.validation.labels))
+
+
+def write_tiny_tasks(folder: Path, count: int, make: Callable[[int], Task] = tiny_task) -> Path:
     """Prepared data of `count` tiny tasks, as the pipeline's stage prepare writes it."""
     folder.mkdir(parents=True)
     entries = []
     for number in range(1, count + 1):
-        task = tiny_task(number)
+        task = make(number)
         tensors: dict[str, torch.Tensor] = {}
         for name in ("train", "validation", "test"):
             tensors |= {f"{name}_images": task.split(name).images, f"{name}_labels": task.split(name).labels}
@@ -103,3 +112,13 @@ def write_tiny_tasks(folder: Path, count: int) -> Path:
     }
     (folder / "manifest.json").write_text(json.dumps(manifest))
     return folder
+
+
+def epoch_of(batches: Batches, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """The epoch's batches, images and labels."""
+    return map(batches.batch, batches.rows(epoch))
+
+
+def deterministic_files(directory: Path) -> dict[str, bytes]:
+    """What is equal between two equal runs, by name."""
+    return {path.name: path.read_bytes() for path in directory.iterdir() if path.name != "seconds.json"}

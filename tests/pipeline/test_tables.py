@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +167,14 @@ def test_seconds_that_one_of_two_seeds_has_not_are_not_averaged(bench: Bench) ->
     bench.seed(2)
     (bench.place("cl-lsg seed2") / "seconds.json").unlink()
     assert "\N{EN DASH}" in summary_text(bench.frames()).splitlines()[-1]
+
+
+def test_seconds_of_different_machines_are_not_set_side_by_side(bench: Bench) -> None:
+    frames = bench.frames()
+    assert "\N{EN DASH}" not in summary_text(frames)
+    apart = replace(frames, timed_alike=False)
+    assert totals(apart)["seconds"].isna().all()
+    assert summary_text(apart).count("\N{EN DASH}") == len(frames.methods)
 
 
 def test_mean_and_interval_over_seeds_by_hand() -> None:

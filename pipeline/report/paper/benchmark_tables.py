@@ -14,8 +14,8 @@ from pipeline.report.paper.lines import (
     Entry,
     Line,
     PaperTable,
+    accuracy,
     copied,
-    percent,
     stated,
     times,
 )
@@ -75,7 +75,7 @@ def _printed_accuracy(
     frames: Frames, paper: PaperBenchmark, method: str, row: PrintedRow, sizes: PrintedRow | None
 ) -> Line:
     entries = {str(task): copied(cell) for task, cell in row.cells.items()}
-    entries[MEAN] = percent(Estimate(row.mean(frames.tasks)), 2)
+    entries[MEAN] = accuracy(Estimate(row.mean(frames.tasks)), 2)
     entries |= _optional(AVERAGE, row.average)
     last = len(frames.tasks)
     size = row.final if last == paper.tasks else sizes.cells.get(last) if sizes else None
@@ -95,8 +95,8 @@ def _measured_accuracy(frames: Frames, method: str) -> list[Line]:
 def _accuracies(frames: Frames, method: str, source: str, reached: pd.DataFrame) -> Line:
     sizes = measured.size(frames, method)
     assert sizes is not None
-    entries = {str(task): percent(estimate(reached[task])) for task in reached}
-    entries[MEAN] = percent(estimate(reached.mean(axis=1)), 2)
+    entries = {str(task): accuracy(estimate(reached[task])) for task in reached}
+    entries[MEAN] = accuracy(estimate(reached.mean(axis=1)), 2)
     entries[SIZE] = times(_last(sizes))
     return Line(method, source, entries, measured.units(frames, method))
 

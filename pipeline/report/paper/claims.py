@@ -35,8 +35,8 @@ READING = (
     "speaks of other tasks like these, not of other seeds, and takes tasks for independent though they share "
     "a network. Over seeds it speaks of other seeds on these tasks: 3 seeds cannot go below p = 0.25, 6 are "
     "the fewest that can decide. Counts of tasks and comparisons of sizes are of the means over seeds as "
-    "they stand. Cannot be decided: too few seeds or tasks, only a part of the tasks, or a rival without a "
-    "run. The paper reports one run and no spread."
+    "they stand. Cannot be decided: too few seeds or tasks, counts and final sizes of a part of the tasks, "
+    "or a rival without a run. The paper reports one run and no spread."
 )
 
 

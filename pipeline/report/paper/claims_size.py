@@ -11,6 +11,7 @@ from pipeline.report.paired import LEVEL, Score, Verdict, score
 from pipeline.report.paper import measured
 from pipeline.report.paper.finding import Evidence, Finding, OurSide, PaperSide, on_all
 from pipeline.report.paper.printed import OURS, has_ablation
+from pipeline.report.statistics import TIE
 
 SMALLEST = '"guarantee the smallest model size for each task during training"'
 SAME_OR_LESS = '"with the same or even less model size" than the other methods'
@@ -19,7 +20,6 @@ NAMED_TASKS = f'"does not need to grow the model on" tasks {", ".join(map(str, N
 WITHOUT = '"achieve good accuracy without growing in certain tasks"'
 RELATION = '"characterize the relationship between growth ratio and accuracy for each task"'
 _ALONE = OurSide("no run of a method to compare with", "not run", NOTHING)
-_TIE = 1e-9
 _RESAMPLES = 9_999
 
 Sizes = Mapping[str, Mapping[int, float]]
@@ -99,7 +99,7 @@ def _no_larger_printed(known: Evidence, finals: Mapping[str, float]) -> PaperSid
     if not finals:
         return PaperSide()
     most = min(finals[method] for method in known.rivals)
-    verdict = "holds" if finals[OURS] <= most + _TIE else "does not hold"
+    verdict = "holds" if finals[OURS] <= most + TIE else "does not hold"
     return PaperSide(cells=_finals(known, finals), verdict=verdict)
 
 
@@ -107,7 +107,7 @@ def _no_larger(known: Evidence, finals: Mapping[str, float]) -> OurSide:
     if not _rivals_run(known):
         return _ALONE
     others = [finals[method] for method in known.rivals if method in finals]
-    verdict: Verdict = "does not hold" if finals[OURS] > min(others, default=np.inf) + _TIE else "holds"
+    verdict: Verdict = "does not hold" if finals[OURS] > min(others, default=np.inf) + TIE else "holds"
     if known.partial:
         verdict = "cannot be decided"  # the sentence is about the last of all tasks
     test = _against(known, "comparison of the last sizes by means over seeds")
@@ -139,7 +139,7 @@ def _against(known: Evidence, test: str) -> str:
 
 def _level(sizes: Mapping[int, float]) -> list[int]:
     """Tasks after the first at which the size did not rise."""
-    return [task for task in sizes if task - 1 in sizes and sizes[task] <= sizes[task - 1] + _TIE]
+    return [task for task in sizes if task - 1 in sizes and sizes[task] <= sizes[task - 1] + TIE]
 
 
 def _listed(tasks: list[int]) -> str:
@@ -176,7 +176,7 @@ def _without_printed(known: Evidence) -> PaperSide:
     if gain is None:
         return PaperSide()
     level = _level(known.size[OURS].values())
-    good = [task for task in level if gain.by_task[task] >= -_TIE]
+    good = [task for task in level if gain.by_task[task] >= -TIE]
     text = f"no growth at tasks {_listed(level)}; of these at or above Scratch: {_listed(good)}"
     return PaperSide(cells=text, verdict="holds" if good else "does not hold")
 

@@ -16,8 +16,8 @@ from pipeline.report.paper.lines import (
     Entry,
     Line,
     PaperTable,
+    accuracy,
     copied,
-    percent,
     points,
     stated,
 )
@@ -95,7 +95,7 @@ def _printed(frames: Frames, step: Step, row: PrintedRow) -> Line:
     mean = Estimate(row.mean(frames.tasks))
     if step.over is None:
         entries = {str(task): copied(cell) for task, cell in row.cells.items()}
-        entries[MEAN] = percent(mean, 2)
+        entries[MEAN] = accuracy(mean, 2)
     else:
         entries = {str(task): Entry(f"+{cell.text}", cell.value) for task, cell in row.cells.items()}
         entries[MEAN] = points(mean, 2)
@@ -106,7 +106,7 @@ def _printed(frames: Frames, step: Step, row: PrintedRow) -> Line:
 
 
 def _measured(frames: Frames, step: Step) -> Line:
-    table, show = _table(frames, step), percent if step.over is None else points
+    table, show = _table(frames, step), accuracy if step.over is None else points
     if table is None:
         return Line(step.method, NO_RUN, {}, step=step.name)
     entries = {str(task): show(estimate(table[task])) for task in table}

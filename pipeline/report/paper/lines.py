@@ -90,8 +90,8 @@ def copied(number: Printed, unit: str = "") -> Entry:
     return Entry(f"{number.text}{unit}", number.value)
 
 
-def percent(value: Estimate, digits: int = 1) -> Entry:
-    """An accuracy in %."""
+def accuracy(value: Estimate, digits: int = 1) -> Entry:
+    """An accuracy, which is in % already."""
     return _entry(value, f".{digits}f")
 
 
