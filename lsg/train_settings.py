@@ -13,7 +13,7 @@ OptimizerName = Literal["sgd", "adam", "adamw"]
 Precision = Literal["float32", "bfloat16"]
 
 MOST = 1_000_000
-"""Of images a batch and of epochs: what is longer is a slip of the keyboard."""
+"""Of images a batch, of epochs, and of every number of params.yaml: more is a slip of the keyboard."""
 
 
 @dataclass(frozen=True)

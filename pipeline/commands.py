@@ -13,6 +13,7 @@ from lsg.bank import ForgettingError
 from lsg.certificate import Report
 from lsg.export import UnknownTaskError, export
 from lsg.files import DamagedFileError
+from lsg.records import RESULT
 from pipeline.errors import UserError
 from pipeline.estimate import estimate, paper_overrides, say_left_out
 from pipeline.execution.board import UnitsFailed
@@ -130,8 +131,9 @@ def _verify(arguments: Arguments) -> None:
         raise UserError(f"{arguments.directory} holds no unit; give a directory of runs/, or runs itself")
     for directory in units:
         try:
-            print(f"{directory}: {_proof(prove(directory))}")
-        except (UserError, ForgettingError) as error:
+            unfinished = "" if (directory / RESULT).is_file() else "; not finished"
+            print(f"{directory}: {_proof(prove(directory))}{unfinished}")
+        except (UserError, ForgettingError, OSError) as error:
             print(f"{directory}: failed")
             faults.append(f"{directory}: {error}")
     if faults:
@@ -273,7 +275,10 @@ def _bench(arguments: Arguments) -> Bench:
     given = {name: getattr(arguments, name, None) for name in ("executor", "workers")}
     tracking_uri = getattr(arguments, "tracking", None)
     bench = Bench(read_machine(given), RunStore.from_environment(), tracking=tracking_uri)
-    restore(bench.data, bench.store, needed=arguments.command in LEARNING)
+    learns = arguments.command in LEARNING
+    if learns:
+        tracking.chosen_place(tracking_uri)
+    restore(bench.data, bench.store, needed=learns)
     return bench
 
 

@@ -39,6 +39,8 @@ from lsg.widths import cap_widths, widths_at
 COUNTER = "num_batches_tracked"
 HEAD_WEIGHT = f"network.{HEAD}.weight"
 BISECTIONS = 30
+MOST_TASKS = 1000
+"""Finding the width of so many columns takes seconds."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,8 @@ class PnnSettings:
 
     def __post_init__(self) -> None:
         require(self.final_size >= 1, "final_size", self.final_size, "1 or more")
-        require(self.tasks >= 2, "tasks", self.tasks, "2 or more: the first has a whole network")
+        allowed = f"2, as the first has a whole network, to {MOST_TASKS}"
+        require(2 <= self.tasks <= MOST_TASKS, "tasks", self.tasks, allowed)
         require(self.scale_init > 0, "scale_init", self.scale_init, "over 0")
 
 

@@ -55,4 +55,15 @@ def _task(entry: object, number: int, path: Path) -> tuple[str, tuple[str, ...]]
         raise UserError(f"tasks file {path}: the classes of task {number} are no list; {SHAPE}")
     if not all(isinstance(name, str) for name in [entry["name"], *classes]):
         raise UserError(f"tasks file {path}: task {number} has a name that is no text; quote it")
+    if not entry["name"].strip() or not _is_utf8(entry["name"]):
+        raise UserError(f"tasks file {path}: task {number} has a name that cannot be shown; give it letters")
     return entry["name"], tuple(classes)
+
+
+def _is_utf8(name: str) -> bool:
+    """Whether it can be written: JSON may hold halves of a character."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

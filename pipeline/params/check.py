@@ -11,13 +11,17 @@ from typing import Any, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from lsg.train_settings import MOST
 from pipeline.params.catalogue import Catalogue, adapter, catalogue, inherited
 from pipeline.params.experiment import INNER, Params, Section
 
+SEEDS = ("seed", "seeds")
+"""How keys end that may be larger than `MOST`."""
+
 
 def shape_faults(values: Section) -> list[str]:
-    """Numbers that are infinite or none, and sections and values of another shape than the file's."""
-    return [*_infinite(values), *_faults(TypeAdapter(Params), values, "", list(Params.model_fields))]
+    """Numbers that are no size of anything, and sections and values of another shape than the file's."""
+    return [*_too_large(values), *_faults(TypeAdapter(Params), values, "", list(Params.model_fields))]
 
 
 def faults(values: Section) -> list[str]:
@@ -137,16 +141,22 @@ class _Check:
                 self.found += _faults(adapter, value, f"{where}.{key}", [])
 
 
-def _infinite(value: Any, where: str = "") -> Iterator[str]:
-    """One sentence a number, at any depth, that is infinite or none; ranges let it through."""
-    if isinstance(value, float) and not math.isfinite(value):
-        yield f"{where}: is {value}; allowed: a finite number"
-    elif isinstance(value, dict):
+def _too_large(value: Any, where: str = "") -> Iterator[str]:
+    """One sentence a number, at any depth, that is infinite, none or a slip of the keyboard.
+
+    Ranges let them through. Seeds have a range of their own.
+    """
+    if isinstance(value, dict):
         for key, inner in value.items():
-            yield from _infinite(inner, f"{where}.{key}" if where else str(key))
+            if not str(key).endswith(SEEDS):
+                yield from _too_large(inner, f"{where}.{key}" if where else str(key))
     elif isinstance(value, list):
         for inner in value:
-            yield from _infinite(inner, where)
+            yield from _too_large(inner, where)
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield f"{where}: is {value}; allowed: a finite number"
+    elif isinstance(value, int | float) and abs(value) > MOST:
+        yield f"{where}: is {value}; allowed: up to {MOST}"
 
 
 def _field_names(settings: type) -> list[str]:

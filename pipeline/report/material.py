@@ -1,5 +1,6 @@
 """What figures are drawn from: the tables' frames, and what only they read from the unit directories."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ _EPOCH = [
     *("task", "stage", "epoch", "train_loss", "train_accuracy", "test_accuracy"),
     *("size", "gates_on", "candidates"),
 ]
+_LOG = logging.getLogger(__name__)
 _KERNELS = ["task", "layer", "owner", "weights", "used"]
 
 
@@ -64,6 +66,9 @@ def _epochs(learned: Sequence[Learned]) -> Iterator[dict[str, Any]]:
     for step in learned:
         tasks_of.setdefault((step.unit.path, step.unit.place), set()).add(step.record.task)
     for (directory, place), tasks in tasks_of.items():
-        for event in Tail(directory / EVENTS).read():
-            if event.get("event") == "epoch" and event.get("task") in tasks:
+        told = [event for event in Tail(directory / EVENTS).read() if event.get("event") == "epoch"]
+        if lost := tasks - {event.get("task") for event in told}:
+            _LOG.warning("%s lacks epochs of task %d; figures leave them out", directory / EVENTS, min(lost))
+        for event in told:
+            if event.get("task") in tasks:
                 yield {name: event.get(name) for name in _EPOCH} | {"unit": place}

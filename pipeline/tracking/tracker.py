@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from pipeline.tracking.store import Experiment
     from pipeline.tracking.view import RunView
 
+SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql")
+"""Of MLflow's stores; the one in plain files is no longer kept up, and MLflow refuses it."""
 _LOG = logging.getLogger(__name__)
 _MLFLOW_SETTINGS = {  # a store that does not answer must not hold up the driver; nothing is sent to others
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
@@ -79,10 +81,24 @@ def store_uri(uri: str | None) -> str | None:
 
     Raises as `open_tracker`.
     """
+    place = chosen_place(uri)
+    if place is not None:
+        _load_mlflow()
+    return place
+
+
+def chosen_place(uri: str | None) -> str | None:
+    """As `store_uri`, without MLflow. Raises UserError for what can be none of its stores."""
     if uri == "off" or (uri is None and not _is_on()):
         return None
-    _load_mlflow()
-    return uri or default_uri()
+    place = uri or default_uri()
+    scheme = place.partition(":")[0].partition("+")[0]
+    if scheme not in SCHEMES:
+        raise UserError(
+            f"{place} is no store of MLflow's; give off, http://HOST:PORT, sqlite:///FILE or the address of "
+            f"another database ({', '.join(SCHEMES)})"
+        )
+    return place
 
 
 def rebuild(store_root: Path, benchmark: str, uri: str | None = None) -> Rebuilt:

@@ -5,6 +5,7 @@ Every fault is one error that names the file and the remedy.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,8 @@ SHARED = ("benchmark", "method", "protocol", "seed", "tasks", "network", "train"
 NUMERICS = ("threads", "device")
 MARKS = (JOB, EVENTS)
 """Either tells a unit's directory, also where the other is lost. A record in results/ keeps neither."""
+KEYED = re.compile(r"seed\d+(-task\d+)?-[0-9a-f]{12}")
+"""A directory's name in a store: its unit.json tells the rest of the key."""
 
 
 def units_below(folder: Path) -> list[Path]:
@@ -62,7 +65,9 @@ def _require_job(directory: Path) -> None:
     """job.json is what networks are rebuilt from; unit.json is what the key covers."""
     run = RunDirectory(directory)
     job = read_job(run)
-    if (directory / DEFINITION).is_file():  # the library alone writes none
+    if KEYED.fullmatch(directory.name) and not (directory / DEFINITION).exists():
+        raise DamagedFileError(directory / DEFINITION, "it is missing")
+    if (directory / DEFINITION).exists():  # the library alone writes none
         told = open_unit(directory).content
         told |= told["numerics"]
         strange = [name for name in (*SHARED, *NUMERICS) if job.get(name) != told[name]]

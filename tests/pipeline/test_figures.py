@@ -61,6 +61,18 @@ def conv1(material: Material, task: int) -> dict[int, tuple[int, int]]:
     }
 
 
+def test_a_lost_log_is_named_and_costs_its_epochs_alone(
+    grown: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = grown.place("cl-lsg seed1") / "events.jsonl"
+    before = read_material(grown.frames()).epochs
+    caplog.clear()
+    log.unlink()
+    after = read_material(grown.frames()).epochs
+    assert f"{log} lacks epochs of task 1; figures leave them out" in caplog.text
+    assert set(before["method"]) - set(after["method"]) == {"cl-lsg"}
+
+
 def test_owners_follow_from_the_bits(bench: Bench) -> None:
     material = read_material(bench.frames())
     assert conv1(material, 1) == {0: (25, 0), 1: (25, 25)}

@@ -294,6 +294,8 @@ def test_names_in_a_tasks_file_are_what_is_written(tmp_path: Path) -> None:
         ),
         ("- {name: a, classes: [x, true]}", "task 1 has a name that is no text; quote it"),
         ("- {name: a, classes: [x, 1.50]}", "task 1 has a name that is no text; quote it"),
+        ('- {name: " ", classes: [x, y]}', "task 1 has a name that cannot be shown; give it letters"),
+        ('[{"name": "\\ud800", "classes": ["x", "y"]}]', "task 1 has a name that cannot be shown"),
         ('[{"name": "a", "name": "b", "classes": ["x", "y"]}]', r"cannot be read \(found duplicate key"),
         ("- {name: a, classes: xy}", "the classes of task 1 are no list; write a list of tasks"),
     ],

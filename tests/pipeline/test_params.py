@@ -116,7 +116,8 @@ def test_all_offending_keys_stand_in_one_message(tmp_path: Path) -> None:
         ("train.precision", "half", "train.precision: is 'half'; input should be 'float32' or 'bfloat16'"),
         ("train.lr", "fast", "train.lr: is 'fast'; input should be a valid number"),
         ("train.epochs", 2.5, "train.epochs: is 2.5; input should be a valid integer"),
-        ("train.epochs", 10**26, f"train: epochs is {10**26}; allowed: 1 to 1000000"),
+        ("train.epochs", 10**26, f"train.epochs: is {10**26}; allowed: up to 1000000"),
+        ("train.epochs", 0, "train: epochs is 0; allowed: 1 to 1000000"),
         ("train.flip", 1, "train.flip: is 1"),
         ("presets.digits.train", {"batchsize": 3}, "presets.digits.train.batchsize: unknown key; allowed: "),
         (
@@ -168,6 +169,19 @@ def test_a_number_that_is_not_finite_is_refused_everywhere(key: str, value: str)
     shown = float(value.replace(".", "", 1))
     assert f"{key}: is {shown}; allowed: a finite number" in fault(ROOT / "params.yaml", f"{key}={value}")
     assert f"{key}: is {shown}; " in fault(ROOT / "params.yaml", f"{key}=[0.1, {value}]")
+
+
+@pytest.mark.parametrize(
+    "key", ["train.weight_decay", "learn.cl-lsg.stage_epochs", "learn.cpg.level_epochs", "learn.pnn.tasks"]
+)
+def test_a_number_that_is_no_size_of_anything_is_refused(key: str) -> None:
+    said = f"{key}: is 1000001; allowed: up to 1000000"
+    assert said in fault(ROOT / "params.yaml", f"{key}=1000001")
+
+
+def test_seeds_have_their_own_range() -> None:
+    overrides = ["seeds=[2147483647]", "presets.digits.data.split_seed=2147483647"]
+    assert load_params(ROOT / "params.yaml", overrides).seeds == (2147483647,)
 
 
 @pytest.mark.parametrize("method", ["cl-lsg", "cpg", "piggyback"])

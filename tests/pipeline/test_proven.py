@@ -74,9 +74,13 @@ FAULTS: dict[str, tuple[Change, str]] = {
         job(network="lenet"),
         f"job.json is damaged (its network has no name); {DELETE}",
     ),
-    "a setting of another checkout": (
-        lambda unit: (job(settings={"luck": 1})(unit), (unit / "unit.json").unlink()),
-        "job.json does not fit this checkout (",
+    "no definition": (
+        lambda unit: (unit / "unit.json").unlink(),
+        f"unit.json is damaged (it is missing); {DELETE}",
+    ),
+    "a folder in a file's place": (
+        lambda unit: ((unit / "task_01.safetensors").unlink(), (unit / "task_01.safetensors").mkdir()),
+        "task_01.safetensors",
     ),
     "another network": (
         job(network={"name": "vgg16-bn"}),
@@ -135,6 +139,13 @@ def test_what_a_killed_import_left_is_no_unit(runs: Path, capsys: pytest.Capture
     assert ".partial" not in capsys.readouterr().out
 
 
+def test_an_unfinished_unit_is_said_to_be_one(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    unit = unit_of(runs, "cl-lsg")
+    unfinished(unit)
+    assert main(["verify", str(unit)]) == 0
+    assert capsys.readouterr().out.endswith(": 2 tasks unchanged, probe logits bit-equal; not finished\n")
+
+
 def test_a_record_without_its_digest_is_one_line(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     unit = unit_of(runs, "scratch")
     unfinished(unit)
@@ -166,16 +177,19 @@ def test_a_unit_before_its_first_record_is_no_proof(runs: Path, capsys: pytest.C
     for path in (*unit.glob("task_*"), unit / "result.json"):
         path.unlink()
     assert main(["verify", str(unit)]) == 0
-    assert capsys.readouterr().out == f"{unit}: nothing is learned yet\n"
+    assert capsys.readouterr().out == f"{unit}: nothing is learned yet; not finished\n"
 
 
 def test_a_run_of_the_library_alone_needs_no_unit_json(
     runs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    unit = unit_of(runs, "cl-lsg")
+    unit = unit_of(runs, "cl-lsg").rename(runs / "mine")
     (unit / "unit.json").unlink()
     assert main(["verify", str(unit)]) == 0
     assert "2 tasks unchanged" in capsys.readouterr().out
+    job(settings={"luck": 1})(unit)
+    assert main(["verify", str(unit)]) == 1
+    assert "job.json does not fit this checkout (" in capsys.readouterr().err
 
 
 def test_a_record_in_results_is_no_unit(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -440,6 +440,9 @@ def test_an_unknown_choice_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CL_LSG_TRACKING", "wandb")
     with pytest.raises(UserError, match="CL_LSG_TRACKING=wandb"):
         open_tracker(None, made.BENCHMARK)
+    for place in ("OFF", "wandb://runs", "./mlruns"):
+        with pytest.raises(UserError, match=f"^{place} is no store of MLflow's; give off, "):
+            open_tracker(place, made.BENCHMARK)
 
 
 def test_the_default_store_is_the_checkout_s_even_in_a_copy_that_dvc_made(
