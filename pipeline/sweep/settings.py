@@ -125,9 +125,10 @@ class Sweep:
         for domain in self.space:
             if domain.kind in RANGES:
                 self._require_fractions(domain, first)
-            others = [{**first, domain.key: value} for value in domain.values[1:]]
+            without = {key: value for key, value in first.items() if key != domain.key}
+            others = [{**first, domain.key: value} for value in domain.values[1:]] or [without]
             units = [self._starting_units(values) for values in (first, *others)]
-            if len(units) > 1 and len({tuple(unit.key for unit in each) for each in units}) == 1:
+            if len({tuple(unit.key for unit in each) for each in units}) == 1:
                 raise UserError(f"--param {domain.key}: changes nothing in what {self.study.method} learns")
 
     def _require_fractions(self, domain: Domain, first: Values) -> None:

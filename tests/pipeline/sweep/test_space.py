@@ -93,6 +93,12 @@ def test_values_become_sections_of_the_file() -> None:
             "learn.cpg.cap: changes nothing in what cl-lsg learns",
         ),
         (
+            "learn.cpg.cap=grid:1.3",
+            [],
+            "cl-lsg",
+            "learn.cpg.cap: changes nothing in what cl-lsg learns",
+        ),
+        (
             "train.epochs=uniform:1,3",
             [],
             "cl-lsg",
