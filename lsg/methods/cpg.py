@@ -14,7 +14,8 @@ Frozen: w_E. Stored: one bit a weight, its own weights, its private vectors. PAE
 picking, is `mask_lr` 0.
 
 Not as in the official code (https://github.com/ivclab/CPG): a pruned weight leaves the forward pass at once,
-growth ends at the cap, and retraining has to beat the pruned network with its own mask (see the switch).
+growth ends at the cap, a missed goal there prunes to 0.9 at most (there to the last level, once 20 or more
+tasks remain), and retraining has to beat the pruned network with its own mask (see the switch).
 """
 
 from __future__ import annotations
