@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from threading import current_thread, main_thread
 
 from pipeline.errors import UserError
-from pipeline.parser import parser
+from pipeline.parser import LEARNING, parser
 
 
 class _Terminated(KeyboardInterrupt):
@@ -37,11 +37,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(error, BrokenPipeError) and _reader_is_gone():
             return 128 + signal.SIGPIPE
         where = f"{error.filename}: " if error.filename else ""
-        text = f"{where}{error.strerror or error}; mend that, and the same command goes on where it stopped"
-        return _fail(2, text)
+        return _fail(2, f"{where}{error.strerror or error}; mend that, and {_again(arguments.command)}")
     except KeyboardInterrupt as stopped:
         number = signal.SIGTERM if isinstance(stopped, _Terminated) else signal.SIGINT
-        return _fail(128 + number, "interrupted; the same command goes on where it stopped")
+        resumes = arguments.command in LEARNING
+        return _fail(128 + number, f"interrupted; {_again(arguments.command)}" if resumes else "interrupted")
+
+
+def _again(command: str) -> str:
+    """What the same command does when it is given once more."""
+    return "the same command goes on where it stopped" if command in LEARNING else "give the command again"
 
 
 def _terminate(_number: int, _frame: object) -> None:

@@ -24,6 +24,7 @@ from pipeline.locks import held
 from pipeline.params import load_params, resolve
 from pipeline.params.experiment import Params
 from pipeline.params_file import PARAMS_FILE, list_override
+from pipeline.parser import LEARNING
 from pipeline.planned import planned_file, read_planned
 from pipeline.prepare import prepare as prepare_stage
 from pipeline.report import REPORTS, SUMMARY
@@ -227,9 +228,6 @@ def _track(arguments: Arguments) -> None:
             tracking.attach_report(None, benchmark, REPORTS / benchmark)
         print(f"{benchmark}: {done.written} runs written, {done.complete} were complete")
 
-
-LEARNING = ("targets", "learn", "run", "sweep")
-"""Commands that learn what the store lacks; the others look at it."""
 
 COMMANDS: dict[str, Callable[[Arguments], None]] = {
     "prepare": _prepare,

@@ -15,4 +15,4 @@ class UserError(Exception):
 def first_line(error: BaseException) -> str:
     """An exception as one line: its type and the first line of its message."""
     text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
+    return f"{type(error).__name__}: {text[0].removesuffix(':')}" if text else type(error).__name__

@@ -9,6 +9,8 @@ from typing import TypeAlias
 from pipeline.help_texts import ABOUT, EXAMPLES, IMPORT, MACHINE, RECORD, SWEEP
 
 LAST_PORT = 65535
+LEARNING = ("targets", "learn", "run", "sweep")
+"""Commands that learn what the store lacks, and go on where they stopped; the others look at it."""
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -247,4 +249,6 @@ def _exported(text: str) -> Path:
         raise argparse.ArgumentTypeError(
             f"is {text!r}; allowed: a name that ends in .pt2, torch.export's format"
         )
+    if Path(text).is_dir():
+        raise argparse.ArgumentTypeError(f"is {text!r}, which is a folder; allowed: the file to write")
     return Path(text)

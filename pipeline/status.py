@@ -27,9 +27,9 @@ def status(params: Params, bench: Bench, tasks: int | None = None) -> None:
             plan = bench.plan(params, benchmark, tasks)
         except UserError as error:
             if bench.prepared(benchmark).exists():
-                unplanned.append(f"{benchmark}: {error}")
+                unplanned.append(str(error))
             else:
-                print(f"{benchmark}: {error}")
+                print(error)
             continue
         units, waiting = known_units(plan, bench)
         for unit in units:

@@ -178,11 +178,18 @@ def test_a_second_command_on_a_benchmark_says_that_it_waits_and_then_goes_on(
             "argument --to: is 't.onnx'; allowed: a name that",
         ),
         (["export", "unit", "--task", "1", "--to", "t"], "ends in .pt2"),
+        (["export", "unit", "--task", "1", "--to", "folder.pt2"], "is a folder"),
     ],
 )
 def test_an_option_of_the_wrong_form_says_what_is_allowed(
-    capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    said: str,
 ) -> None:
+    (tmp_path / "folder.pt2").mkdir()
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as ended:
         main(arguments)
     assert ended.value.code == 2
@@ -194,7 +201,12 @@ def test_an_option_of_the_wrong_form_says_what_is_allowed(
     [
         (UnitsFailed("1 of 2 units failed:\nscratch"), 1, "1 of 2 units failed: scratch"),
         (UserError("no room"), 2, "no room"),
-        (KeyboardInterrupt(), 130, "interrupted; the same command goes on where it stopped"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (
+            OSError(errno.ENOSPC, "No space left", "a.csv"),
+            2,
+            "a.csv: No space left; mend that, and give the command again",
+        ),
     ],
 )
 def test_a_command_that_fails_tells_how(

@@ -49,8 +49,10 @@ def _speedup(known: Evidence, rival: str, factor: float) -> OurSide:
         return unrun
     ratios = {name: _ratio(known, rival, name) for name in ("seconds", "macs", "steps")}
     timed = known.frames.timed_alike and not pd.isna(ratios["seconds"].mean)
-    decisive = "seconds" if timed else "macs"
-    texts = [f"{times(ratio).text} in {name}" for name, ratio in ratios.items() if not pd.isna(ratio.mean)]
+    if not timed:
+        del ratios["seconds"]
+    decisive = next(iter(ratios))
+    texts = [f"{times(ratio).text} in {name}" for name, ratio in ratios.items()]
     verdict = "cannot be decided" if known.partial else _at_least(ratios[decisive], factor)
     why = "as the machine was used" if timed else "since seconds are unknown or of different machines"
     rule = f"interval over seeds of the ratio in {decisive}, {why}, against {factor:g}x"
