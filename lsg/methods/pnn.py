@@ -15,6 +15,7 @@ own lateral connections, as it was trained.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -48,7 +49,7 @@ class PnnSettings:
     """Coefficients of PNN.
 
     final_size: weights after `tasks` tasks, adapters included, over the 1x network's (Table 5: 1.7 on Split).
-        As near to it as columns of one channel a stream or more come.
+        As near to it as columns of one channel a stream or more come; no column is wider than the first.
     tasks: how many tasks that is; columns of further tasks have the same width.
     scale_init: deviation of the scalars a at the start, around 0 (HAT, Avalanche: 1; MNTDP: a = 1).
     """
@@ -78,6 +79,9 @@ class Pnn(Method):
         super().__init__(architecture, settings, protocol, seed)
         self.states: dict[int, dict[str, Tensor]] = {}
         """The tensors of each task's column and adapters, in the order of learning."""
+        most = math.floor(100 * size_of(architecture, 1.0, settings.tasks)) / 100
+        allowed = f"1 to {most:g}, where all {settings.tasks} columns are as wide as the first"
+        require(settings.final_size <= most, "final_size", settings.final_size, allowed)
         self.thin = widths_at(architecture, thin_ratio(architecture, settings.final_size, settings.tasks))
 
     @classmethod
@@ -141,17 +145,18 @@ class Pnn(Method):
 
 def thin_ratio(architecture: Architecture, final_size: float, tasks: int) -> float:
     """The ratio of widths with which a full and `tasks - 1` thinner columns end closest to the final size."""
-    full = architecture.streams
-
-    def size(ratio: float) -> float:
-        columns = [full] + [widths_at(architecture, ratio)] * (tasks - 1)
-        return column_weights(architecture, columns) / architecture.weights(full)
-
     low, high = 0.0, 1.0
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
-        low, high = (middle, high) if size(middle) <= final_size else (low, middle)
-    return min(low, high, key=lambda ratio: abs(size(ratio) - final_size))
+        low, high = (middle, high) if size_of(architecture, middle, tasks) <= final_size else (low, middle)
+    return min(low, high, key=lambda ratio: abs(size_of(architecture, ratio, tasks) - final_size))
+
+
+def size_of(architecture: Architecture, ratio: float, tasks: int) -> float:
+    """Weights of a full column and `tasks - 1` whose widths are `ratio` of its, over the full one's."""
+    full = architecture.streams
+    columns = [full] + [widths_at(architecture, ratio)] * (tasks - 1)
+    return column_weights(architecture, columns) / architecture.weights(full)
 
 
 @torch.no_grad()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -231,8 +232,13 @@ def test_the_last_task_ends_at_the_final_size(
     assert sizes == [1.0, pytest.approx(1.7, abs=0.01)]
 
 
-def test_columns_as_wide_as_the_first_where_the_final_size_allows() -> None:
-    assert Pnn(tiny_architecture(), PnnSettings(100.0, 3), "clean", 1).thin == tiny_architecture().streams
+def test_the_largest_final_size_has_columns_as_wide_as_the_first_and_a_larger_one_is_refused() -> None:
+    architecture = tiny_architecture()
+    one, three = (column_weights(architecture, [architecture.streams] * columns) for columns in (1, 3))
+    most = math.floor(100 * three / one) / 100
+    assert Pnn(architecture, PnnSettings(most, 3), "clean", 1).thin == architecture.streams
+    with pytest.raises(ValueError, match=rf"final_size is .*; allowed: 1 to {most:g}, where all 3 columns"):
+        Pnn(architecture, PnnSettings(most + 0.01, 3), "clean", 1)
 
 
 @pytest.mark.parametrize(

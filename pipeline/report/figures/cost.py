@@ -3,7 +3,7 @@
 from matplotlib.figure import Figure
 
 from pipeline.report.figures.plot import WIDTH, Plot, accuracy_axis, legend
-from pipeline.report.figures.points import device, halves, log_axis, scatter, timed, untimed
+from pipeline.report.figures.points import MACS, device, halves, log_axis, scatter, timed, untimed
 from pipeline.report.layout import conditions
 from pipeline.report.material import Material
 
@@ -20,7 +20,7 @@ def cost(material: Material) -> Plot | None:
     errors = halves(frames)
     for axes, column, label in (
         (left, "seconds", f"{device(frames)} of training, all tasks"),
-        (right, "macs", "billions of multiply-accumulates, all tasks"),
+        (right, "macs", f"{MACS}, all tasks"),
     ):
         scatter(axes, table, column, "average", errors)
         axes.set_xscale("log")

@@ -1,4 +1,4 @@
-"""Accuracy, size and seconds at once: which methods no other beats in all three."""
+"""Accuracy, size and what training took, at once: which methods no other beats in all three."""
 
 import numpy as np
 import pandas as pd
@@ -8,24 +8,27 @@ from matplotlib.ticker import LogLocator
 from numpy.typing import NDArray
 
 from pipeline.report.figures.plot import TIMES, WIDTH, Plot, accuracy_axis, legend
-from pipeline.report.figures.points import device, halves, log_axis, scatter, timed, untimed
+from pipeline.report.figures.points import MACS, device, halves, log_axis, scatter
+from pipeline.report.frames import Frames
 from pipeline.report.material import Material
+from pipeline.report.statistics import means
 from pipeline.report.style import MUTED, TEXT
 
-BETTER = {"average": 1, "size": -1, "seconds": -1}
+BETTER = {"average": 1, "size": -1, "work": -1}
 """Whether more is better (1) or less (-1)."""
 
 
 def pareto(material: Material) -> Plot | None:
-    """Size against accuracy and size against seconds; the methods that none beats in all three are ringed."""
+    """Size against accuracy and size against work; the methods that none beats in all three are ringed."""
     frames = material.frames
-    table = timed(frames)
+    table = means(frames)
     if len(table) < 2:
         return None
+    table["work"], unit, called = _work(frames, table)
     figure = Figure(figsize=(WIDTH, 3.9), layout="constrained")
     left, right = figure.subplots(1, 2)
     unbeaten = table[front(table, list(BETTER))]
-    for axes, column, errors in ((left, "average", halves(frames)), (right, "seconds", {})):
+    for axes, column, errors in ((left, "average", halves(frames)), (right, "work", {})):
         _edge(axes, table[front(table, ["size", column])].sort_values("size"), column)
         scatter(axes, table, "size", column, errors)
         axes.plot(unbeaten["size"], unbeaten[column], "o", markersize=15, fillstyle="none", color=TEXT.light)
@@ -36,14 +39,21 @@ def pareto(material: Material) -> Plot | None:
     accuracy_axis(left, "average test accuracy")
     right.set_yscale("log")
     log_axis(right.yaxis)
-    right.set_ylabel(f"{device(frames)} of training")
+    right.set_ylabel(f"{unit} of training")
     legend(figure, table.index)
     note = (
         "Means over seeds; bars: 95 % intervals of the average accuracy, where there are several seeds. "
-        "Ringed: methods that no other beats or equals in the means of accuracy, size and seconds at once. "
-        f"The line joins those that none beats in the two measures of its panel. {untimed(frames, table)}"
+        f"Ringed: methods that no other beats or equals in the means of accuracy, size and {called} at once. "
+        "The line joins those that none beats in the two measures of its panel."
     )
-    return Plot("Accuracy, model size and training time against each other, by method", note, figure)
+    return Plot("Accuracy, model size and training against each other, by method", note, figure)
+
+
+def _work(frames: Frames, table: pd.DataFrame) -> tuple[pd.Series, str, str]:
+    """What training took, its unit, and its name: multiply-accumulates unless all seconds are known."""
+    if table["seconds"].isna().any():
+        return table["macs"] / 1e9, MACS, "multiply-accumulates"
+    return table["seconds"], device(frames), "seconds"
 
 
 def front(table: pd.DataFrame, columns: list[str]) -> NDArray[np.bool_]:

@@ -11,6 +11,7 @@ from pipeline.report.frames import Frames
 from pipeline.report.statistics import estimate, means, totals
 from pipeline.report.style import lines
 
+MACS = "billions of multiply-accumulates"
 FEW = 4
 """Most numbers at an axis that is too short for its powers of ten."""
 
