@@ -38,6 +38,7 @@ from pipeline.units.kept import restore
 from pipeline.units.proven import prove, require_whole, units_below
 from pipeline.units.store import RunStore
 from pipeline.units.unit import DATA
+from pipeline.wording import counted
 
 Arguments = argparse.Namespace
 
@@ -138,7 +139,7 @@ def _verify(arguments: Arguments) -> None:
             print(f"{directory}: failed")
             faults.append(f"{directory}: {error}")
     if faults:
-        raise UnitsFailed(f"{len(faults)} of {len(units)} units failed: {'; '.join(faults)}")
+        raise UnitsFailed(f"{len(faults)} of {counted(len(units), 'unit')} failed: {'; '.join(faults)}")
 
 
 def _import(arguments: Arguments) -> None:
@@ -147,10 +148,10 @@ def _import(arguments: Arguments) -> None:
         print(f"brought {name}")
     for name in brought.unfinished:
         print(f"left out {name}: not finished; finish it where it was begun")
-    print(f"{len(brought.new)} units brought, {len(brought.known)} were here")
+    print(f"{counted(len(brought.new), 'unit')} brought, {len(brought.known)} were here")
     if brought.faults:
         told = "; ".join(f"{name}: {fault}" for name, fault in brought.faults.items())
-        raise UserError(f"{len(brought.faults)} units refused: {told}")
+        raise UserError(f"{counted(len(brought.faults), 'unit')} refused: {told}")
 
 
 def _record(arguments: Arguments) -> None:
@@ -226,7 +227,7 @@ def _track(arguments: Arguments) -> None:
         done = tracking.rebuild(bench.store.root, benchmark)
         if (REPORTS / benchmark / SUMMARY).is_file():
             tracking.attach_report(None, benchmark, REPORTS / benchmark)
-        print(f"{benchmark}: {done.written} runs written, {done.complete} were complete")
+        print(f"{benchmark}: {counted(done.written, 'run')} written, {done.complete} were complete")
 
 
 COMMANDS: dict[str, Callable[[Arguments], None]] = {
@@ -252,7 +253,7 @@ def _proof(report: Report) -> str:
     if not report.tasks:
         return "nothing is learned yet"
     probes = "bit-equal" if report.probes_bit_equal else "within tolerance"
-    return f"{len(report.tasks)} tasks unchanged, probe logits {probes}"
+    return f"{counted(len(report.tasks), 'task')} unchanged, probe logits {probes}"
 
 
 def _params(arguments: Arguments) -> Params:
@@ -288,7 +289,7 @@ def _alone(benchmark: str, bench: Bench) -> AbstractContextManager[None]:
 
 def _prepare_benchmark(params: Params, benchmark: str, bench: Bench) -> None:
     manifest = prepare_stage(benchmark, resolve(params, benchmark).data, bench.prepared(benchmark))
-    print(f"prepare {benchmark}: {len(manifest['tasks'])} tasks", file=sys.stderr)
+    print(f"prepare {benchmark}: {counted(len(manifest['tasks']), 'task')}", file=sys.stderr)
 
 
 def _write_tables(benchmark: str, bench: Bench) -> None:

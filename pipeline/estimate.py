@@ -23,6 +23,7 @@ from pipeline.split import count_of
 from pipeline.stage import Bench
 from pipeline.units.plan import Plan, read_manifest
 from pipeline.units.unit import Unit
+from pipeline.wording import counted
 
 PAPER_BENCHMARKS = ("cifar100-split", "cifar100-superclass", "miniimagenet")
 PAPER_METHODS = "scratch,fine-tune,pnn,grow,grow-matched,den,cpg,apd,grow-target,grow+sel,grow+sel+lsg,cl-lsg"
@@ -69,7 +70,7 @@ def estimate(params: Params, bench: Bench, tasks: int | None = None) -> None:
         plan = Plan(experiment, _manifest(experiment, prepared), prepared, machine.numerics(), tasks)
         seconds = _seconds(plan, workers)
         total += seconds
-    print(f"in all about {clock(total)} with {workers} units at a time on this machine")
+    print(f"in all about {clock(total)} with {counted(workers, 'unit')} at a time on this machine")
 
 
 def missing_data(experiment: Experiment) -> str | None:
@@ -124,8 +125,9 @@ def _seconds(plan: Plan, workers: int) -> float:
     seconds = sum(seconds_bound(units, mac_seconds, workers) for units in stages)
     steps = sum(unit.steps for units in stages for unit in units)
     print(
-        f"{experiment.benchmark}: {sum(map(len, stages))} units ({len(plan.tasks)} tasks, seeds "
-        f"{', '.join(map(str, experiment.seeds))}, {', '.join(experiment.methods)}), at most {steps:,} steps "
+        f"{experiment.benchmark}: {counted(sum(map(len, stages)), 'unit')} "
+        f"({counted(len(plan.tasks), 'task')}, seeds {', '.join(map(str, experiment.seeds))}, "
+        f"{', '.join(experiment.methods)}), at most {steps:,} steps "
         f"of {1000 * step:.0f} ms at 1x on {plan.numerics.device}: about {clock(seconds)}",
         flush=True,
     )

@@ -28,6 +28,7 @@ from pipeline.report.paper.writing import CLAIMS
 from pipeline.report.part import Pair, comparable
 from pipeline.tables import METRICS, TABLES, listings, write_facts, write_findings
 from pipeline.units.records import DEFINITION, UnitDirectory, read_json
+from pipeline.wording import counted
 
 RESULTS = Path("results")
 UNITS = "units.json"
@@ -111,8 +112,8 @@ def incomplete(recording: Recording) -> str:
     """What is missing, in a sentence; nothing where nothing is."""
     if not recording.missing:
         return ""
-    count = len(recording.units)
-    return f"Incomplete: {count} units are finished; missing: {', '.join(recording.missing)}."
+    finished = counted(len(recording.units), "unit")
+    return f"Incomplete, with {finished} finished; missing: {', '.join(recording.missing)}."
 
 
 def described(unit: UnitDirectory) -> dict[str, Any]:

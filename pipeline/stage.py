@@ -22,6 +22,7 @@ from pipeline.units.plan import BASELINES, Goals, Plan, Sizes, read_manifest
 from pipeline.units.records import open_unit
 from pipeline.units.store import RunStore
 from pipeline.units.unit import DATA, Unit
+from pipeline.wording import counted
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,8 @@ def work(title: str, benchmark: str, units: Sequence[Unit], bench: Bench, split:
     """
     todo = [unit for unit in units if not bench.store.finished(unit)]
     print(
-        f"{title} {benchmark}: {len(units)} units, {len(units) - len(todo)} reused, {len(todo)} to run",
+        f"{title} {benchmark}: {counted(len(units), 'unit')}, {len(units) - len(todo)} reused, "
+        f"{len(todo)} to run",
         file=sys.stderr,
         flush=True,
     )

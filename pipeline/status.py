@@ -14,6 +14,7 @@ from pipeline.units.records import DEFINITION
 from pipeline.units.store import FAULT, RunStore
 from pipeline.units.tail import Tail
 from pipeline.units.unit import Unit
+from pipeline.wording import counted
 
 
 def status(params: Params, bench: Bench, tasks: int | None = None) -> None:
@@ -40,7 +41,9 @@ def status(params: Params, bench: Bench, tasks: int | None = None) -> None:
         later = [name for name in plan.experiment.methods if waiting and name not in known]
         stale = stale_directories(units, bench.store, benchmark, later)
         if stale:
-            print(f"{benchmark}  {len(stale)} units that this does not ask for, such as {stale[0]}")
+            print(
+                f"{benchmark}  {counted(len(stale), 'unit')} that this does not ask for, such as {stale[0]}"
+            )
     if unplanned:
         raise UserError("; ".join(unplanned))
 

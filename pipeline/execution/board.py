@@ -10,6 +10,7 @@ from lsg.records import EVENTS
 from pipeline.units.store import FAULT, RunStore
 from pipeline.units.tail import Tail
 from pipeline.units.unit import Unit
+from pipeline.wording import counted
 
 Event = dict[str, Any]
 TICK_SECONDS = 0.5
@@ -88,7 +89,7 @@ class Board:
         if faults:
             more = f"; and {len(faults) - LISTED_FAILURES} more" if len(faults) > LISTED_FAILURES else ""
             listed = "; ".join(faults[:LISTED_FAILURES])
-            raise UnitsFailed(f"{len(faults)} of {self._total} units failed: {listed}{more}")
+            raise UnitsFailed(f"{len(faults)} of {counted(self._total, 'unit')} failed: {listed}{more}")
 
     def _start(self, unit: Unit) -> None:
         directory = self.store.directory(unit)

@@ -13,6 +13,7 @@ import pandas as pd
 from scipy.stats import binomtest, permutation_test
 
 from pipeline.report.statistics import TIE, Estimate, estimate
+from pipeline.wording import counted
 
 Verdict = Literal["holds", "does not hold", "cannot be decided", "not run"]
 LEVEL = 0.05
@@ -31,7 +32,7 @@ class SignFlip:
     p: float | None
 
     def __str__(self) -> str:
-        named = f"{self.count} {self.over}{'' if self.count == 1 else 's'}"
+        named = counted(self.count, self.over)
         if self.p is None:
             return f"{named} cannot go below p = {smallest_p(self.count):.2g}"
         return f"over {named} p = {self.p:.2g}"

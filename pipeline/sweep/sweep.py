@@ -13,6 +13,7 @@ from pipeline.sweep.settings import Sweep
 from pipeline.sweep.space import as_text
 from pipeline.sweep.trials import Outcome, Trial
 from pipeline.sweep.view import SweepView
+from pipeline.wording import counted
 
 
 def run_sweep(sweep: Sweep, uri: str | None, reports: Path) -> list[Row]:
@@ -63,7 +64,7 @@ class Display:
         if row.last is None:
             return f"{title}: begins"
         where = f"validation accuracy {row.last.validation_accuracy:.3f}, size {row.last.size:.3g}x"
-        tasks = f"{row.last.learned} of {self._sweep.tasks_a_trial} tasks"
+        tasks = f"{row.last.learned} of {counted(self._sweep.tasks_a_trial, 'task')}"
         return f"{title}: {row.outcome.state + ' after ' if over else ''}{tasks}, {where}"
 
 

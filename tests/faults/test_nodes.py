@@ -75,7 +75,7 @@ def test_after_the_driver_was_killed_the_same_command_ends_with_the_same_bytes(t
     assert not store.finished(unit)
     again = subprocess.run(command, **place, capture_output=True, text=True, check=False)  # type: ignore[call-overload]
     assert again.returncode == 0, again.stderr
-    assert "targets digits: 1 units, 0 reused, 1 to run" in again.stderr
+    assert "targets digits: 1 unit, 0 reused, 1 to run" in again.stderr
     assert [contents(store.directory(unit))] == undisturbed([unit], tmp_path / "undisturbed")
 
 

@@ -113,7 +113,7 @@ def test_units_are_learned_one_by_one_brought_home_and_recorded(
     for unfinished in (machine / "runs" / BENCHMARK / "cl-lsg").glob("*/result.json"):
         unfinished.unlink()  # as if the time had been up before the end
     third = bare(machine, *run, "--method", "scratch", "cl-lsg")
-    assert "1 units, 0 reused, 1 to run" in third
+    assert "1 unit, 0 reused, 1 to run" in third
 
     home = tmp_path / "home"
     home.mkdir()

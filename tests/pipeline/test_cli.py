@@ -283,10 +283,10 @@ def test_run_status_and_verify_tell_one_story(project: Path, capsys: pytest.Capt
     assert main(command) == 0
     first = capsys.readouterr().err
     assert "targets digits: 2 units, 0 reused, 2 to run" in first
-    assert "learn digits: 1 units, 0 reused, 1 to run" in first
+    assert "learn digits: 1 unit, 0 reused, 1 to run" in first
     assert "cl-lsg seed1: finished (units 1/1, tasks 2/2;" in first
     assert main(command) == 0
-    assert "learn digits: 1 units, 1 reused, 0 to run" in capsys.readouterr().err
+    assert "learn digits: 1 unit, 1 reused, 0 to run" in capsys.readouterr().err
 
     assert main(["status", "-S", "train.epochs=2"]) == 0
     after = capsys.readouterr().out
@@ -388,7 +388,7 @@ def test_tasks_that_other_settings_prepared_are_not_counted_for_these(
     other, plan = ["-S", "presets.digits.data.validation=0.0"], ["plan", "-S", "methods=[scratch]"]
     assert main(plan) == 0
     steps = re.findall(r"at most ([\d,]+) steps", before := capsys.readouterr().out)
-    assert "with 1 units at a time on this machine" in before, "as the local executor learns them"
+    assert "with 1 unit at a time on this machine" in before, "as the local executor learns them"
     assert main(["prepare", "digits", *other]) == 0
     assert main(plan) == 0
     assert re.findall(r"at most ([\d,]+) steps", capsys.readouterr().out) == steps

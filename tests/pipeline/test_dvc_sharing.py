@@ -43,7 +43,7 @@ def test_a_fresh_clone_computes_nothing_after_dvc_pull(origin: Path, tmp_path: P
     assert units(copy / "runs") == units(origin / "runs")
     text = call(copy, *RUN)
     assert "targets digits: 3 units, 3 reused, 0 to run" in text
-    assert "learn digits: 1 units, 1 reused, 0 to run" in text
+    assert "learn digits: 1 unit, 1 reused, 0 to run" in text
 
 
 def test_queued_experiments_share_units_and_mlflow_with_the_checkout(origin: Path) -> None:
@@ -59,7 +59,7 @@ def test_queued_experiments_share_units_and_mlflow_with_the_checkout(origin: Pat
     assert (origin / "runs" / known / "result.json").stat().st_mtime_ns == known_at
     assert not list(origin.glob(".dvc/tmp/exps/**/runs/*/*/*/unit.json"))
     text = call(origin, *RUN, "-S", "learn.cl-lsg.penalty=0.02")
-    assert "learn digits: 1 units, 1 reused, 0 to run" in text
+    assert "learn digits: 1 unit, 1 reused, 0 to run" in text
     client = MlflowClient(f"sqlite:///{origin}/mlflow.db")
     experiment = client.get_experiment_by_name("digits")
     assert experiment is not None

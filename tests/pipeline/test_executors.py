@@ -323,7 +323,7 @@ def test_on_ray_only_storage_faults_are_tried_again(
         raise error
 
     monkeypatch.setattr(on_ray, "_work", fail)
-    with pytest.raises(UnitsFailed, match=f"1 of 1 units failed: .*{type(error).__name__}: {error}"):
+    with pytest.raises(UnitsFailed, match=f"1 of 1 unit failed: .*{type(error).__name__}: {error}"):
         run(tiny_plan().units("targets")[:1], store, RAY, Notes())
     assert (store.root / "attempts").read_text() == "x" * attempts
 

@@ -286,5 +286,5 @@ def test_the_command_says_what_it_brought_and_what_it_refused(
     told = capsys.readouterr()
     assert "brought digits/scratch/seed1-task01-" in told.out
     assert "2 units brought, 0 were here" in told.out
-    assert "1 units refused: digits/cl-lsg/seed1-" in told.err
+    assert "1 unit refused: digits/cl-lsg/seed1-" in told.err
     assert told.err.count("\n") == 1

@@ -112,7 +112,7 @@ def test_verify_and_export_name_the_file_and_the_remedy_and_the_other_units_are_
     told = capsys.readouterr()
     assert told.out.splitlines() == [
         f"{unit}: failed",
-        f"{other}: 1 tasks unchanged, probe logits bit-equal",
+        f"{other}: 1 task unchanged, probe logits bit-equal",
     ]
     assert f"cl-lsg: 1 of 2 units failed: {unit}: " in told.err
     assert said in told.err

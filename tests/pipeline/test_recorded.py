@@ -179,7 +179,7 @@ def test_what_is_finished_goes_in_and_what_is_missing_is_named(bench: Bench, tmp
     for name in (TABLES, CLAIMS):
         note = (folder / name).read_text().splitlines()[2]
         assert note.startswith(
-            "Incomplete: 11 units are finished; missing: cl-lsg seed2 (1 of 3 tasks learned)"
+            "Incomplete, with 11 units finished; missing: cl-lsg seed2 (1 of 3 tasks learned)"
         )
 
 

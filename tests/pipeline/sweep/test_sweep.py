@@ -154,9 +154,9 @@ def test_a_killed_sweep_goes_on_and_shares_its_units_with_ordinary_runs(
 
     continued = ["-S", f"{KEY}={POOR}"]
     assert main([*run, *continued]) == 0
-    assert "learn digits: 1 units, 0 reused, 1 to run" in capfd.readouterr().err
+    assert "learn digits: 1 unit, 0 reused, 1 to run" in capfd.readouterr().err
     assert main([*run, "-S", f"{KEY}={BEST}"]) == 0
-    assert "learn digits: 1 units, 1 reused, 0 to run" in capfd.readouterr().err
+    assert "learn digits: 1 unit, 1 reused, 0 to run" in capfd.readouterr().err
     monkeypatch.setenv("CL_LSG_RUNS", str(project / "undisturbed"))
     for value in (BEST, POOR):
         assert main([*run, "-S", f"{KEY}={value}"]) == 0
