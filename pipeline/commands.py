@@ -164,7 +164,7 @@ def _record(arguments: Arguments) -> None:
     elif arguments.planned is None:
         resolve(load_params(), benchmark)  # `dvc repro` would not help a benchmark that there is not
         recording = recorded.finished_run(
-            benchmark, bench.data, bench.store.root, _learned_on(bench, benchmark)
+            benchmark, bench.data, bench.store.root, *_circumstances(bench, benchmark)
         )
     else:
         path = planned_file(bench.data, benchmark) if arguments.planned == Path() else arguments.planned
@@ -174,17 +174,21 @@ def _record(arguments: Arguments) -> None:
         print(recorded.incomplete(recording))
 
 
-def _learned_on(bench: Bench, benchmark: str) -> dict[str, Any]:
-    """The machine of the benchmark's last run in this folder, by what it planned, or else this one."""
+def _circumstances(bench: Bench, benchmark: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The machine of the benchmark's last run in this folder and how its tasks were cut, by what it planned.
+
+    Where it left no plan, this machine and nothing.
+    """
     path = planned_file(bench.data, benchmark)
     if not path.is_file():
-        return describe(bench.machine.numerics())
+        return describe(bench.machine.numerics()), {}
     try:
-        return read_planned(path, benchmark).machine
+        planned = read_planned(path, benchmark)
     except UserError:
         raise UserError(
             f"{path}, which names the machine of the run, is damaged; delete it if that is this machine"
         ) from None
+    return planned.machine, planned.data
 
 
 def _export(arguments: Arguments) -> None:

@@ -29,11 +29,13 @@ def joined(benchmark: str, names: Sequence[str], results: Path = RESULTS) -> Rec
     """
     units: dict[str, UnitDirectory] = {}
     described: dict[str, Any] = {}
+    data: dict[str, Any] = {}
     missing: list[str] = []
     for text in names:
         name, _, methods = text.partition(":")
         folder, chosen = results / benchmark / name, _chosen(methods)
         told = _told(folder)
+        data |= told.get("data", {})
         missing += [phrase for phrase in told.get("missing", []) if _is_of(phrase.split()[0], chosen)]
         for unit in _units(folder, chosen):
             units.setdefault(unit.name, unit)
@@ -41,7 +43,7 @@ def joined(benchmark: str, names: Sequence[str], results: Path = RESULTS) -> Rec
     found = list(units.values())
     require_one_experiment(found)
     lacking = _still_missing(missing, found)
-    recording = recording_of(benchmark, found, complete_runs(found), {}, lacking, described)
+    recording = recording_of(benchmark, found, complete_runs(found), {}, lacking, data, described)
     _require_starts(found)
     return recording
 
@@ -77,7 +79,11 @@ def _told(folder: Path) -> dict[str, Any]:
         raise UserError(f"{folder} is no record; `cl-lsg record` makes one")
     told: dict[str, Any] = read_json(folder / UNITS)
     whole = isinstance(told, dict) and isinstance(told.get("units"), dict)
-    if not whole or not isinstance(told.get("missing", []), list):
+    if (
+        not whole
+        or not isinstance(told.get("missing", []), list)
+        or not isinstance(told.get("data", {}), dict)
+    ):
         raise UserError(f"{folder / UNITS} is damaged: it describes no units; record the run again")
     return told
 

@@ -19,7 +19,7 @@ from pipeline.execution.hardware import describe
 from pipeline.stage import Bench
 from pipeline.units.plan import BASELINES, Plan
 from pipeline.units.records import DEFINITION, UnitDirectory, open_unit
-from pipeline.units.unit import Unit
+from pipeline.units.unit import Unit, data_digest
 
 FOLDER = "planned"
 
@@ -40,7 +40,7 @@ class Planned(_Strict):
     """The file's content.
 
     units: by name, as far as they are known. waiting: names of those that have to wait for goals or sizes.
-    machine: what they are learned on.
+    machine: what they are learned on. data: by the digest that units cover, how their tasks were cut.
     """
 
     format: Literal[1]
@@ -48,6 +48,7 @@ class Planned(_Strict):
     machine: dict[str, Any]
     units: dict[str, PlannedUnit]
     waiting: tuple[str, ...]
+    data: dict[str, Any] = {}
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,7 @@ def write_planned(bench: Bench, plan: Plan, units: Iterable[Unit]) -> None:
         waiting=tuple(
             f"{name} seed{seed}" for name in later for seed in experiment.seeds if (name, seed) not in known
         ),
+        data={data_digest(plan.manifest): plan.manifest["settings"]},
     )
     write_json(planned_file(bench.data, experiment.benchmark), content.model_dump())
 

@@ -2,8 +2,9 @@
 
 The tables' CSV and Markdown files as the stage `tables` writes them, and `units.json`: for each unit what
 its key covers, its accuracies, the digests of its tasks' files and networks, its seconds and its end; the
-machine; and, of a run that is under way or was cut, what is missing. `units/` keeps each unit's own JSON
-files, as they were written: what tables are made from, so that records can be joined (`pipeline.joined`).
+machine; how the tasks were cut; and, of a run that is under way or was stopped, what is missing. `units/`
+keeps each unit's own JSON files, as they were written: what tables are made from, so that records can be
+joined (`pipeline.joined`).
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ UNITS = "units.json"
 KEPT = "units"
 FINDINGS = (METRICS, TABLES, CLAIMS)
 DIGESTS = ("digest", "network", "probe", "previous")
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,8 @@ class Recording:
 
     facts: of every complete run, whose CSV files are written. compared: of those that tables may set side by
     side. Either is None where there are none. machine: what the units were learned on, as far as is known.
-    missing: a phrase for each planned unit that is not finished. described: by name, what a record that is
-    joined says of its units.
+    missing: a phrase for each planned unit that is not finished. data: by the digest that units cover, how
+    their tasks were cut, as far as known. described: by name, what a record that is joined says of its units.
     """
 
     units: Sequence[UnitDirectory]
@@ -52,16 +54,19 @@ class Recording:
     compared: Frames | None
     machine: dict[str, Any]
     missing: list[str] = field(default_factory=list)
+    data: dict[str, Any] = field(default_factory=dict)
     described: dict[str, Any] = field(default_factory=dict)
 
 
-def finished_run(benchmark: str, data: Path, runs: Path, machine: dict[str, Any]) -> Recording:
-    """All units that the stages targets and learn listed, learned on `machine` as far as is known.
+def finished_run(
+    benchmark: str, folder: Path, runs: Path, machine: dict[str, Any], data: Mapping[str, Any] = NOTHING
+) -> Recording:
+    """All units that the stages targets and learn listed in `folder`, learned on `machine` as far as known.
 
     Raises UserError like `read_frames`.
     """
-    frames = read_frames(benchmark, listings(data, benchmark), runs)
-    return Recording(frames.units, frames, frames, machine)
+    frames = read_frames(benchmark, listings(folder, benchmark), runs)
+    return Recording(frames.units, frames, frames, machine, data=dict(data))
 
 
 def part_of_run(planned: Planned, runs: Path) -> Recording:
@@ -69,7 +74,9 @@ def part_of_run(planned: Planned, runs: Path) -> Recording:
     state = standing(planned, runs)
     if not state.finished:
         raise UserError(f"no unit of {planned.benchmark} is finished below {runs}; record when some are")
-    return recording_of(planned.benchmark, state.finished, state.complete, planned.machine, state.missing)
+    return recording_of(
+        planned.benchmark, state.finished, state.complete, planned.machine, state.missing, planned.data
+    )
 
 
 def recording_of(
@@ -78,13 +85,14 @@ def recording_of(
     complete: set[Pair],
     machine: dict[str, Any],
     missing: Sequence[str] = (),
-    described: Mapping[str, Any] = MappingProxyType({}),
+    data: Mapping[str, Any] = NOTHING,
+    described: Mapping[str, Any] = NOTHING,
 ) -> Recording:
     """Finished units, of which `complete` runs go into tables. Raises UserError like `frames_of`."""
     machines = {digest.of_json(told["machine"]) for told in described.values()}
     facts = _frames(benchmark, units, complete, len(machines) <= 1)
     compared = _frames(benchmark, units, comparable(complete), len(machines) <= 1)
-    return Recording(units, facts, compared, machine, list(missing), dict(described))
+    return Recording(units, facts, compared, machine, list(missing), dict(data), dict(described))
 
 
 def record(recording: Recording, benchmark: str, name: str, results: Path = RESULTS) -> Path:
@@ -130,10 +138,12 @@ def described(unit: UnitDirectory) -> dict[str, Any]:
 
 
 def _told(recording: Recording) -> dict[str, Any]:
+    covered = {unit.content["data"] for unit in recording.units}
     return {
         "format": 1,
         "recorded": _utc(datetime.now(UTC).timestamp()),
         "machine": recording.machine,
+        "data": {name: cut for name, cut in recording.data.items() if name in covered},
         "units": {
             unit.name: recording.described.get(unit.name) or described(unit) for unit in recording.units
         },

@@ -128,6 +128,10 @@ def test_units_are_learned_one_by_one_brought_home_and_recorded(
     recorded = home / "results" / BENCHMARK / "bare"
     content = json.loads((recorded / "units.json").read_text())
     assert (len(content["units"]), content["missing"], content["machine"]["device"]) == (3, [], "cpu")
+    (cut,) = {unit["covers"]["data"] for unit in content["units"].values()}
+    assert list(content["data"]) == [cut]
+    prepared = json.loads((machine / "data/tasks" / BENCHMARK / "manifest.json").read_text())
+    assert content["data"][cut] == prepared["settings"]
     rows = pd.read_csv(recorded / "accuracy.csv")
     assert set(rows["method"]) == {"scratch", "cl-lsg"}
     assert "beside the paper's" not in (recorded / "tables.md").read_text()

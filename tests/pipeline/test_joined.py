@@ -94,6 +94,18 @@ def test_each_unit_says_which_machine_and_record_it_is_from(results: Path) -> No
         assert {key: unit[key] for key in before} == before
 
 
+def test_how_tasks_were_cut_is_kept_of_the_data_that_units_cover(tmp_path: Path) -> None:
+    results, bench = tmp_path / "results", Bench(tmp_path / "one")
+    bench.seed(1)
+    bench.write()
+    (digest,) = {unit.content["data"] for unit in bench.frames().units}
+    known = {digest: {"order": "given"}, "0" * 64: {"order": "seeded"}}
+    run = finished_run(BENCHMARK, bench.data, bench.runs, {}, known)
+    one = record(run, BENCHMARK, "one", results)
+    both = record(joined(BENCHMARK, ["one"], results), BENCHMARK, "both", results)
+    assert told(one)["data"] == told(both)["data"] == {digest: {"order": "given"}}
+
+
 def test_records_that_share_a_unit_join_in_any_order(tmp_path: Path) -> None:
     """Each holds a copy of the scratch unit that its fine-tune units start from."""
     results = tmp_path / "results"

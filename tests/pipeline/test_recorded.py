@@ -83,7 +83,7 @@ def test_a_record_says_when_it_was_made_and_when_each_unit_was_finished(bench: B
         assert abs(datetime.fromisoformat(text) - datetime.now(UTC)) < timedelta(minutes=5)
 
 
-def test_the_command_names_the_machine_of_the_run_and_not_the_one_that_records(
+def test_the_command_names_machine_and_data_of_the_run_and_not_the_machine_that_records(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copy("params.yaml", tmp_path)
@@ -94,10 +94,13 @@ def test_the_command_names_the_machine_of_the_run_and_not_the_one_that_records(
     assert main(["record", BENCHMARK, "unknown"]) == 0
     assert told(tmp_path / "results" / BENCHMARK / "unknown")["machine"]["threads"] == 7
     planned_file(bench.data, BENCHMARK).parent.mkdir()
-    plan = Planned(format=1, benchmark=BENCHMARK, machine=MACHINE, units={}, waiting=())
+    (digest,) = {unit.content["data"] for unit in bench.frames().units}
+    cut = {digest: {"order": "seeded"}}
+    plan = Planned(format=1, benchmark=BENCHMARK, machine=MACHINE, units={}, waiting=(), data=cut)
     made.write(planned_file(bench.data, BENCHMARK), plan.model_dump())
     assert main(["record", BENCHMARK, "first"]) == 0
-    assert told(tmp_path / "results" / BENCHMARK / "first")["machine"] == MACHINE
+    first = told(tmp_path / "results" / BENCHMARK / "first")
+    assert (first["machine"], first["data"]) == (MACHINE, cut)
 
 
 def test_the_machine_is_described_with_what_decides_bits() -> None:
