@@ -78,12 +78,9 @@ def _told(folder: Path) -> dict[str, Any]:
     if not (folder / UNITS).is_file():
         raise UserError(f"{folder} is no record; `cl-lsg record` makes one")
     told: dict[str, Any] = read_json(folder / UNITS)
-    whole = isinstance(told, dict) and isinstance(told.get("units"), dict)
-    if (
-        not whole
-        or not isinstance(told.get("missing", []), list)
-        or not isinstance(told.get("data", {}), dict)
-    ):
+    kinds = {"units": dict, "missing": list, "data": dict}
+    there = {"missing": [], "data": {}, **told} if isinstance(told, dict) else {}
+    if not all(isinstance(there.get(name), kind) for name, kind in kinds.items()):
         raise UserError(f"{folder / UNITS} is damaged: it describes no units; record the run again")
     return told
 

@@ -229,9 +229,11 @@ def test_what_is_no_record_or_an_old_one_is_said(results: Path) -> None:
     shutil.rmtree(results / BENCHMARK / "two/units")
     with pytest.raises(UserError, match="two keeps no files of its units"):
         joined(BENCHMARK, ["one", "two"], results)
-    (results / BENCHMARK / "one/units.json").write_text("{}")
-    with pytest.raises(UserError, match=r"units.json is damaged: it describes no units"):
-        joined(BENCHMARK, ["one"], results)
+    damaged: list[dict[str, Any]] = [{}, {"units": {}, "missing": 1}, {"units": {}, "data": []}]
+    for content in damaged:
+        (results / BENCHMARK / "one/units.json").write_text(json.dumps(content))
+        with pytest.raises(UserError, match=r"units.json is damaged: it describes no units"):
+            joined(BENCHMARK, ["one"], results)
 
 
 def test_the_command(
