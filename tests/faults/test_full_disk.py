@@ -121,7 +121,7 @@ def test_no_space_for_a_table_leaves_the_old_one_and_is_named(
     path.with_name(f".{path.name}.{os.getpid()}.part").symlink_to("/dev/full")
     assert main(["tables", "digits"]) == 2
     said = capsys.readouterr().err
-    assert f"{name}: {FULL}; mend that, and the same command goes on" in said
+    assert f"{name}: {FULL}; mend that, and give the command again" in said
     assert (report / name).read_bytes() == before
     assert main(["tables", "digits"]) == 0
     again = files(report)
